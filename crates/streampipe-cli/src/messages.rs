@@ -1,0 +1,38 @@
+//! Everything the command says to a person, on standard error.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::exit_code::Code;
+
+/// Writes one line as it is. Nobody may be there to read it: that is no failure.
+pub(crate) fn line(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Says something: `streampipe: what`.
+pub(crate) fn say(text: &str) {
+    line(&format!("streampipe: {text}"));
+}
+
+/// Says what went wrong, and what may help.
+pub(crate) fn failure(text: &str, hint: Option<&str>) {
+    say(text.strip_prefix(": ").unwrap_or(text));
+    if let Some(hint) = hint {
+        line(&format!("hint: {hint}"));
+    }
+}
+
+/// Help and version go to standard output; wrong arguments are our own failure.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    // A reader that went away is no failure.
+    let _ = error.print();
+    if error.use_stderr() { Code::OwnFailure.into() } else { Code::Success.into() }
+}
+
+/// Text from outside, made safe for a terminal: control characters are shown, not obeyed.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
+}

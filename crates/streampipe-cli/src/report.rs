@@ -1,0 +1,154 @@
+//! How both programs ended, for people and for machines.
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use streampipe::join::{AsleepIn, Ended, Ending, JoinError, Outcome, Side};
+
+use crate::exit_code::Code;
+use crate::messages::printable;
+
+/// What the two programs were called.
+pub(crate) struct Names {
+    left: Vec<String>,
+    right: Vec<String>,
+}
+
+impl Names {
+    pub(crate) fn of(left: &[OsString], right: &[OsString]) -> Self {
+        let lossy = |words: &[OsString]| {
+            words.iter().map(|word| word.to_string_lossy().into_owned()).collect()
+        };
+        Self { left: lossy(left), right: lossy(right) }
+    }
+
+    pub(crate) fn of_side(&self, side: Side) -> &str {
+        self.words(side).first().map_or("", String::as_str)
+    }
+
+    fn words(&self, side: Side) -> &[String] {
+        match side {
+            Side::Left => &self.left,
+            Side::Right => &self.right,
+        }
+    }
+}
+
+/// Lines for people, the program that ended first on top.
+pub(crate) fn text(outcome: &Outcome, names: &Names) -> Vec<String> {
+    let order = [outcome.first, outcome.first.other()];
+    let mut lines: Vec<String> = order
+        .iter()
+        .zip(["first", "second"])
+        .map(|(&side, place)| {
+            let ended = outcome.of(side);
+            let name = printable(names.of_side(side));
+            let after = seconds(ended.after);
+            format!("{side} ({name}) ended {place}: {} after {after}", how(ended.how))
+        })
+        .collect();
+    if outcome.timed_out {
+        lines.insert(0, time_is_up(outcome, names));
+    }
+    lines
+}
+
+/// One line for machines; the fields are described in README.md.
+pub(crate) fn json(outcome: &Outcome, names: &Names, code: Code) -> String {
+    let program = |side: Side| {
+        let ended = outcome.of(side);
+        let (exit, signal, core) = match ended.how {
+            Ending::Exited(code) => (Some(code), None, false),
+            Ending::Signaled { signal, core } => (None, Some(signal), core),
+            _ => (None, None, false),
+        };
+        json!({
+            "side": side.to_string(),
+            "command": names.words(side),
+            "pid": ended.pid,
+            "ended": if outcome.first == side { "first" } else { "second" },
+            "exit": exit,
+            "signal": signal,
+            "signal_name": signal.and_then(signal_name),
+            "core": core,
+            "seconds": ended.after.as_secs_f64(),
+            "asleep_in": ended.asleep_in.map(doing_json),
+        })
+    };
+    json!({
+        "exit_code": code.number(),
+        "timed_out": outcome.timed_out,
+        "first": outcome.first.to_string(),
+        "left": program(Side::Left),
+        "right": program(Side::Right),
+    })
+    .to_string()
+}
+
+/// One line for machines if the programs were not joined.
+pub(crate) fn json_error(error: &JoinError, names: &Names, code: Code) -> String {
+    json!({
+        "exit_code": code.number(),
+        "error": error.to_string(),
+        "errno": error.cause().raw_os_error(),
+        "side": error.side().map(|side| side.to_string()),
+        "command": error.side().map(|side| names.words(side)),
+    })
+    .to_string()
+}
+
+fn how(ending: Ending) -> String {
+    match ending {
+        Ending::Exited(code) => format!("exit {code}"),
+        Ending::Signaled { signal, core } => {
+            let name = signal_name(signal).map_or(String::new(), |name| format!(" ({name})"));
+            let core = if core { ", core dumped" } else { "" };
+            format!("signal {signal}{name}{core}")
+        }
+        _ => "status unknown".to_owned(),
+    }
+}
+
+/// What both were waiting for: two that write and never read are told apart from a slow one.
+fn time_is_up(outcome: &Outcome, names: &Names) -> String {
+    let doing = |side: Side| {
+        let name = printable(names.of_side(side));
+        format!("{side} ({name}) was {}", doing(outcome.of(side)))
+    };
+    let both_write = [&outcome.left, &outcome.right]
+        .iter()
+        .all(|it| matches!(it.asleep_in, Some(AsleepIn::Write(1))));
+    let verdict = if both_write { "; both write and neither reads" } else { "" };
+    format!("the time is up: {}, {}{verdict}", doing(Side::Left), doing(Side::Right))
+}
+
+fn doing(ended: &Ended) -> String {
+    match ended.asleep_in {
+        Some(AsleepIn::Read(fd)) => format!("waiting to read descriptor {fd}"),
+        Some(AsleepIn::Write(fd)) => format!("waiting to write descriptor {fd}"),
+        Some(AsleepIn::Wait) => "waiting for a child of its own".to_owned(),
+        _ => "busy or had ended".to_owned(),
+    }
+}
+
+fn doing_json(asleep: AsleepIn) -> Value {
+    match asleep {
+        AsleepIn::Read(fd) => json!({ "call": "read", "fd": fd }),
+        AsleepIn::Write(fd) => json!({ "call": "write", "fd": fd }),
+        _ => json!({ "call": "wait" }),
+    }
+}
+
+/// The name as std shows it: `signal: 13 (SIGPIPE)`.
+fn signal_name(signal: i32) -> Option<String> {
+    let text = ExitStatus::from_raw(signal).to_string();
+    let (_, rest) = text.split_once('(')?;
+    Some(rest.split_once(')')?.0.to_owned())
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.3} s", time.as_secs_f64())
+}

@@ -1,0 +1,42 @@
+//! Descriptor numbers: nothing this library makes is ever 0, 1 or 2.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// The lowest number a descriptor of this library may have.
+///
+/// A program started with its standard input closed would otherwise get an end as number 0, and
+/// the next `println!` or child would write into it (kernel trap A19).
+pub const LOWEST: i32 = 3;
+
+/// Moves a descriptor to a number of at least [`LOWEST`], close-on-exec.
+///
+/// The descriptor given is closed if it had to move, and on failure.
+///
+/// # Errors
+///
+/// `EMFILE` if the process has no free descriptor at or above [`LOWEST`].
+pub fn lift(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() >= LOWEST {
+        return Ok(fd);
+    }
+    Ok(rustix::io::fcntl_dupfd_cloexec(&fd, LOWEST)?)
+}
+
+/// Duplicates a descriptor, close-on-exec, at a number of at least [`LOWEST`].
+///
+/// # Errors
+///
+/// `EMFILE` if the process has no free descriptor.
+pub fn duplicate(fd: impl AsFd) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(fd, LOWEST)?)
+}
+
+/// Whether `O_NONBLOCK` is set on the open file description.
+///
+/// # Errors
+///
+/// Those of `fcntl(2)`.
+pub fn is_nonblocking(fd: impl AsFd) -> io::Result<bool> {
+    Ok(rustix::fs::fcntl_getfl(fd)?.contains(rustix::fs::OFlags::NONBLOCK))
+}

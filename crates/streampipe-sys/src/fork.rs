@@ -1,0 +1,120 @@
+//! `fork(2)`, and the question that decides whether it may be called: are there other threads?
+
+use std::io;
+
+use rustix::thread::UnshareFlags;
+
+/// The two sides of a fork.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// In the caller; the child has this process id.
+    Parent(i32),
+    /// In the new process.
+    Child,
+}
+
+/// What a fork is turned into: made before it, split by it.
+pub trait FromFork: Sized {
+    /// What both sides start from, for example a pair.
+    type Prepared;
+
+    /// Runs before the fork.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the fork from being tried.
+    fn prepare() -> io::Result<Self::Prepared>;
+
+    /// Runs on each side: keeps its share of what was prepared and drops the rest.
+    ///
+    /// # Errors
+    ///
+    /// Whatever makes the parent give up; it must leave no child then.
+    fn split(prepared: Self::Prepared, side: Side) -> io::Result<Self>;
+}
+
+/// Forks a process that has no other threads.
+///
+/// # Errors
+///
+/// `None` if other threads run; else those of [`FromFork::prepare`], `fork(2)` (`EAGAIN` at a limit
+/// on processes, `ENOMEM`) and [`FromFork::split`].
+pub fn fork<T: FromFork>() -> io::Result<Option<T>> {
+    if !is_single_threaded_soon()? {
+        return Ok(None);
+    }
+    // SAFETY: this thread is the only one, and only it could start another: no lock is held by a
+    // thread that will not be there, so the child may call anything.
+    unsafe { fork_unchecked() }.map(Some)
+}
+
+/// Forks, whatever other threads there are. The child has a copy of the calling thread alone.
+///
+/// Goes through the C library's `fork`, so that its own locks and caches are right in the child.
+///
+/// # Errors
+///
+/// `EAGAIN` at a limit on processes, `ENOMEM`, `EMFILE`; there is no child then.
+///
+/// # Safety
+///
+/// If the process has other threads, the child may call only async-signal-safe functions until it
+/// calls `exec` or `_exit` (`fork(2)`, `signal-safety(7)`): a lock that another thread held, the
+/// allocator's among them, is held for ever there. Dropping the child's share of the result is
+/// among what it may not do then.
+pub unsafe fn fork_unchecked<T: FromFork>() -> io::Result<T> {
+    let prepared = T::prepare()?;
+    // SAFETY: the caller keeps the child to async-signal-safe functions where that is needed.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => T::split(prepared, Side::Child),
+        pid => T::split(prepared, Side::Parent(pid)),
+    }
+}
+
+/// Ends the process at once: no destructors, no `atexit` handlers, no flushing.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// Whether the calling thread is the only one, allowing a thread that was just joined to leave.
+///
+/// `pthread_join` returns a moment before the kernel has taken the thread off the list, so a
+/// plain look right after a join would now and then be wrong (seen once in a few thousand runs).
+fn is_single_threaded_soon() -> io::Result<bool> {
+    for _ in 0..100 {
+        if is_single_threaded()? {
+            return Ok(true);
+        }
+        rustix::thread::sched_yield();
+    }
+    is_single_threaded()
+}
+
+/// Whether the calling thread is the only one of its process.
+///
+/// Asks the kernel by `unshare(CLONE_THREAD)`, which does nothing in a process of one thread and
+/// fails with `EINVAL` in any other (`unshare(2)`). Where a filter forbids the call, counts the
+/// entries of `/proc/self/task`.
+///
+/// # Errors
+///
+/// If neither the call nor `/proc` tells.
+pub fn is_single_threaded() -> io::Result<bool> {
+    // `CLONE_THREAD` is not among rustix's flags: elsewhere it would unshare something.
+    let clone_thread = UnshareFlags::from_bits_retain(libc::CLONE_THREAD as u32);
+    // SAFETY: unsharing the thread group of a process of one thread changes nothing, and is refused
+    // in every other.
+    match unsafe { rustix::thread::unshare_unsafe(clone_thread) } {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::INVAL) => Ok(false),
+        Err(_) => Ok(std::fs::read_dir("/proc/self/task")?.count() == 1),
+    }
+}
+
+/// The other threads of this process, for an error message; `None` where `/proc` does not tell.
+#[must_use]
+pub fn other_threads() -> Option<usize> {
+    Some(std::fs::read_dir("/proc/self/task").ok()?.count().saturating_sub(1))
+}

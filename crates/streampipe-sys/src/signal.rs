@@ -1,0 +1,137 @@
+//! Signals as data: blocked for a thread, and read from a descriptor.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use crate::fd::lift;
+
+/// A set of signals, such as a thread's mask.
+#[derive(Clone, Copy)]
+pub struct SignalSet(libc::sigset_t);
+
+impl std::fmt::Debug for SignalSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("SignalSet").finish_non_exhaustive()
+    }
+}
+
+impl SignalSet {
+    /// The set of these signals.
+    #[must_use]
+    pub fn of(signals: &[i32]) -> Self {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: `set` is valid for writing a `sigset_t`.
+        unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+        for &signal in signals {
+            // SAFETY: `set` was initialised by `sigemptyset`; a bad number is an error, ignored.
+            unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
+        }
+        // SAFETY: `sigemptyset` initialised it.
+        Self(unsafe { set.assume_init() })
+    }
+
+    /// The set of all signals.
+    #[must_use]
+    pub fn all() -> Self {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: `set` is valid for writing a `sigset_t`.
+        unsafe { libc::sigfillset(set.as_mut_ptr()) };
+        // SAFETY: `sigfillset` initialised it.
+        Self(unsafe { set.assume_init() })
+    }
+
+    /// Adds these signals to the calling thread's mask; returns the mask as it was.
+    #[must_use]
+    pub fn block(&self) -> Self {
+        self.mask(libc::SIG_BLOCK)
+    }
+
+    /// Makes this the calling thread's mask; returns the mask as it was.
+    pub fn set(&self) -> Self {
+        self.mask(libc::SIG_SETMASK)
+    }
+
+    fn mask(&self, how: libc::c_int) -> Self {
+        let mut before = Self::of(&[]).0;
+        // SAFETY: both pointers are to valid sets. With a valid `how` the call cannot fail.
+        unsafe { libc::pthread_sigmask(how, &raw const self.0, &raw mut before) };
+        Self(before)
+    }
+}
+
+/// A descriptor from which blocked signals are read (`signalfd(2)`).
+#[derive(Debug)]
+pub struct SignalFd {
+    fd: OwnedFd,
+}
+
+/// A signal, and where it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrived {
+    /// The number.
+    pub signal: i32,
+    /// Whether the kernel sent it, as it does for a key at the terminal, rather than a process.
+    pub from_kernel: bool,
+}
+
+impl SignalFd {
+    /// Opens a descriptor for these signals, which should be blocked already. Close-on-exec.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE`, `ENFILE`, `ENOMEM`.
+    pub fn open(signals: &SignalSet) -> io::Result<Self> {
+        let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+        // SAFETY: the pointer is to a valid set.
+        let fd = unsafe { libc::signalfd(-1, &raw const signals.0, flags) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call succeeded, so `fd` is open and nobody else owns it.
+        let fd = lift(unsafe { OwnedFd::from_raw_fd(fd) })?;
+        Ok(Self { fd })
+    }
+
+    /// Takes one pending signal, if there is one. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read(2)`, `EAGAIN` and `EINTR` excepted.
+    pub fn take(&self) -> io::Result<Option<Arrived>> {
+        const SIZE: usize = size_of::<libc::signalfd_siginfo>();
+        let mut bytes = [0_u8; SIZE];
+        match rustix::io::retry_on_intr(|| rustix::io::read(&self.fd, &mut bytes)) {
+            Ok(SIZE) => {}
+            Ok(_) | Err(rustix::io::Errno::AGAIN) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        }
+        // SAFETY: `signalfd_siginfo` is plain data, valid for any bytes, and `bytes` has its size.
+        let info = unsafe { bytes.as_ptr().cast::<libc::signalfd_siginfo>().read_unaligned() };
+        Ok(Some(Arrived {
+            signal: i32::try_from(info.ssi_signo).unwrap_or(0),
+            from_kernel: info.ssi_code == libc::SI_KERNEL,
+        }))
+    }
+}
+
+impl AsFd for SignalFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Undoes an ignored `SIGCHLD`, with which the kernel would throw exit statuses away.
+///
+/// A handler is left alone. The disposition belongs to the whole process.
+pub fn stop_ignoring_child_deaths() {
+    let mut now = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null new action only reads the present one, into `now`.
+    unsafe { libc::sigaction(libc::SIGCHLD, std::ptr::null(), now.as_mut_ptr()) };
+    // SAFETY: all zeros is a valid `sigaction`, whether or not the call wrote to it.
+    let now = unsafe { now.assume_init() };
+    if now.sa_sigaction == libc::SIG_IGN || now.sa_flags & libc::SA_NOCLDWAIT != 0 {
+        // SAFETY: the default action runs no code of ours.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    }
+}

@@ -1,0 +1,119 @@
+//! The socket options a pair needs, read and set.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use libc::{c_int, c_void, socklen_t};
+use rustix::net::sockopt;
+
+/// `SO_PASSRIGHTS`, Linux 6.16 and later (`include/uapi/asm-generic/socket.h`).
+#[cfg(any(target_arch = "sparc", target_arch = "sparc64"))]
+const SO_PASSRIGHTS: c_int = 0x5c;
+/// `SO_PASSRIGHTS`, Linux 6.16 and later (`include/uapi/asm-generic/socket.h`).
+#[cfg(not(any(target_arch = "sparc", target_arch = "sparc64")))]
+const SO_PASSRIGHTS: c_int = 83;
+
+/// What kind of socket a descriptor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketKind {
+    /// `SO_DOMAIN`, for example `AF_UNIX`.
+    pub domain: i32,
+    /// `SO_TYPE`, for example `SOCK_STREAM`.
+    pub kind: i32,
+    /// `SO_ACCEPTCONN`: the socket listens, so it is not an end of anything.
+    pub listens: bool,
+}
+
+/// Asks the kernel what kind of socket this is.
+///
+/// # Errors
+///
+/// `ENOTSOCK` if the descriptor is no socket at all.
+pub fn socket_kind(fd: impl AsFd) -> io::Result<SocketKind> {
+    let fd = fd.as_fd();
+    Ok(SocketKind {
+        domain: i32::from(sockopt::socket_domain(fd)?.as_raw()),
+        kind: i32::try_from(sockopt::socket_type(fd)?.as_raw()).unwrap_or(-1),
+        listens: sockopt::socket_acceptconn(fd)?,
+    })
+}
+
+/// The socket's identity, unique for the life of the system (`SO_COOKIE`).
+///
+/// # Errors
+///
+/// `ENOTSOCK` if the descriptor is no socket.
+pub fn cookie(fd: impl AsFd) -> io::Result<u64> {
+    Ok(sockopt::socket_cookie(fd)?)
+}
+
+/// The send buffer's size in bytes of kernel memory, bookkeeping included.
+///
+/// # Errors
+///
+/// Those of `getsockopt(2)`.
+pub fn send_buffer_size(fd: impl AsFd) -> io::Result<usize> {
+    Ok(sockopt::socket_send_buffer_size(fd)?)
+}
+
+/// Asks for a send buffer of that many bytes; the kernel doubles and clamps the number.
+///
+/// # Errors
+///
+/// Those of `setsockopt(2)`.
+pub fn set_send_buffer_size(fd: impl AsFd, bytes: usize) -> io::Result<()> {
+    Ok(sockopt::set_socket_send_buffer_size(fd, bytes)?)
+}
+
+/// The receive buffer's size, which Linux ignores for `AF_UNIX`.
+///
+/// # Errors
+///
+/// Those of `getsockopt(2)`.
+pub fn recv_buffer_size(fd: impl AsFd) -> io::Result<usize> {
+    Ok(sockopt::socket_recv_buffer_size(fd)?)
+}
+
+/// Asks for a receive buffer of that many bytes; the kernel doubles and clamps the number.
+///
+/// # Errors
+///
+/// Those of `setsockopt(2)`.
+pub fn set_recv_buffer_size(fd: impl AsFd, bytes: usize) -> io::Result<()> {
+    Ok(sockopt::set_socket_recv_buffer_size(fd, bytes)?)
+}
+
+/// Makes the kernel refuse descriptors sent towards this socket (`SO_PASSRIGHTS` = 0).
+///
+/// # Errors
+///
+/// `ENOPROTOOPT` before Linux 6.16, `EOPNOTSUPP` if the socket is not `AF_UNIX`.
+pub fn refuse_rights(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let off: c_int = 0;
+    // SAFETY: the pointer and the length describe `off`, which outlives the call.
+    let done = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            (&raw const off).cast::<c_void>(),
+            size_of::<c_int>() as socklen_t,
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Ends one or both directions of the socket, for all descriptors that refer to it.
+///
+/// # Errors
+///
+/// `ENOTCONN` if there is no peer.
+pub fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
+    let how = match how {
+        Shutdown::Read => rustix::net::Shutdown::Read,
+        Shutdown::Write => rustix::net::Shutdown::Write,
+        Shutdown::Both => rustix::net::Shutdown::Both,
+    };
+    Ok(rustix::net::shutdown(fd, how)?)
+}

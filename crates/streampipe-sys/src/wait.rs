@@ -1,0 +1,124 @@
+//! Waiting for a descriptor, with one deadline for the whole wait.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Something to read, or the end.
+    Readable,
+    /// Room to write, or a peer that will never read again.
+    Writable,
+}
+
+/// What a wait ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// The call that was waited for will not block.
+    Yes,
+    /// The deadline passed first.
+    TimedOut,
+}
+
+/// Waits until the descriptor is ready or the deadline has passed.
+///
+/// # Errors
+///
+/// Those of `ppoll(2)`, `EINTR` excepted.
+pub fn wait(
+    fd: BorrowedFd<'_>,
+    interest: Interest,
+    deadline: Option<Instant>,
+) -> io::Result<Ready> {
+    let events = match interest {
+        Interest::Readable => PollFlags::IN,
+        Interest::Writable => PollFlags::OUT,
+    };
+    let mut watched = [PollFd::from_borrowed_fd(fd, events)];
+    poll_until(&mut watched, deadline)
+}
+
+/// What one socket is waited for, and what of it came.
+#[derive(Debug)]
+pub struct Watch<'fd> {
+    /// The descriptor.
+    pub fd: BorrowedFd<'fd>,
+    /// In: wait until it is readable. Out: it is.
+    pub readable: bool,
+    /// In: wait until it is writable. Out: it is, or its peer has hung up.
+    pub writable: bool,
+}
+
+/// Waits until one of the descriptors is ready for something it is watched for.
+///
+/// A watch for nothing is left out, so that a hang-up there cannot wake the caller for ever.
+///
+/// # Errors
+///
+/// Those of `ppoll(2)`, `EINTR` excepted.
+pub fn wait_any(watches: &mut [Watch<'_>; 2]) -> io::Result<()> {
+    let events = watches.each_ref().map(|watch| {
+        let mut events = PollFlags::empty();
+        events.set(PollFlags::IN, watch.readable);
+        events.set(PollFlags::OUT, watch.writable);
+        events
+    });
+    let mut polled = [
+        PollFd::from_borrowed_fd(watches[0].fd, events[0]),
+        PollFd::from_borrowed_fd(watches[1].fd, events[1]),
+    ];
+    let polled = match (events[0].is_empty(), events[1].is_empty()) {
+        (true, false) => &mut polled[1..],
+        (false, true) => &mut polled[..1],
+        _ => &mut polled[..],
+    };
+    poll_until(polled, None)?;
+    let skipped = usize::from(events[0].is_empty() && !events[1].is_empty());
+    let came: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
+    for (index, watch) in watches.iter_mut().enumerate() {
+        let came = index
+            .checked_sub(skipped)
+            .and_then(|at| came.get(at).copied())
+            .unwrap_or(PollFlags::empty());
+        let over = came.intersects(PollFlags::HUP | PollFlags::ERR);
+        watch.readable = watch.readable && (over || came.contains(PollFlags::IN));
+        watch.writable = watch.writable && (over || came.contains(PollFlags::OUT));
+    }
+    Ok(())
+}
+
+/// Whether the peer's direction towards this socket is over: it shut down, closed or died.
+///
+/// Data may still be queued. Never blocks.
+///
+/// # Errors
+///
+/// Those of `ppoll(2)`, `EINTR` excepted.
+pub fn peer_has_finished(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut watched = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
+    rustix::io::retry_on_intr(|| poll(&mut watched, Some(&Timespec::default())))?;
+    Ok(watched[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP))
+}
+
+fn poll_until(watched: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<Ready> {
+    loop {
+        let left = deadline.map(timespec_until);
+        match poll(watched, left.as_ref()) {
+            Ok(0) if deadline.is_some_and(|at| Instant::now() >= at) => return Ok(Ready::TimedOut),
+            // Woken early, or a signal: what is left of the deadline is computed anew.
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(Ready::Yes),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// What is left until the instant, zero if it has passed.
+pub(crate) fn timespec_until(at: Instant) -> Timespec {
+    let left = at.saturating_duration_since(Instant::now());
+    Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
+}

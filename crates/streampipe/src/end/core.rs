@@ -1,0 +1,289 @@
+//! One handle of one end: where waiting, descriptors and refusals are decided, for all types.
+//!
+//! Rules of this file:
+//!
+//! 1. An operation that returns an error has consumed nothing and sent nothing, except where its
+//!    error says otherwise ([`PacketError::TooLong`]).
+//! 2. Descriptors go with the first byte of a send, exactly once: after the kernel has taken a
+//!    byte, no later step of the same call carries control data.
+//! 3. What cannot be handed over is held for the next receive, never dropped.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use streampipe_sys::cmsg::MAX_FDS;
+use streampipe_sys::message::{self, Blocking, Received};
+use streampipe_sys::open::{self, numbers};
+use streampipe_sys::wait::{Interest, Ready, wait};
+use streampipe_sys::{fd, queue, sockopt};
+
+use super::held::Held;
+use super::modes::{Modes, Waiting};
+use super::shared::{Link, Refusal, Side};
+use super::{ConvertError, FdError};
+use crate::call::{Family, Type};
+
+/// A handle of an end.
+#[derive(Debug)]
+pub(crate) struct End {
+    /// Before `fd`, so that the number leaves the list before it can mean something else.
+    link: Link,
+    fd: OwnedFd,
+    pub(super) modes: Modes,
+}
+
+impl End {
+    pub(super) fn pair(kind: Type) -> io::Result<(Self, Self)> {
+        let (first, second) = open::socketpair(Family::LOCAL.as_raw(), kind.as_raw(), 0)?;
+        let (one, other) = Link::for_pair(first.as_raw_fd(), second.as_raw_fd());
+        Ok((
+            Self { link: one, fd: first, modes: Modes::default() },
+            Self { link: other, fd: second, modes: Modes::default() },
+        ))
+    }
+
+    /// Takes over a descriptor, if it is a socket of this type that is not listening.
+    pub(super) fn adopt(
+        fd: OwnedFd,
+        kind: Type,
+        wanted: &'static str,
+    ) -> Result<Self, ConvertError> {
+        let found = match sockopt::socket_kind(&fd) {
+            Ok(found) => found,
+            Err(error) => return Err(ConvertError::new(fd, wanted, error.to_string())),
+        };
+        let (domain, found_kind) = (Family::from_raw(found.domain), Type::from_raw(found.kind));
+        if domain != Family::LOCAL || found_kind != kind {
+            let text = format!("it is of family {domain} and type {found_kind}");
+            return Err(ConvertError::new(fd, wanted, text));
+        }
+        if found.listens {
+            return Err(ConvertError::new(fd, wanted, "it is listening".to_owned()));
+        }
+        let modes = Modes::default();
+        modes.set_nonblocking(fd::is_nonblocking(&fd).unwrap_or(false));
+        Ok(Self { link: Link::for_one(fd.as_raw_fd()), fd, modes })
+    }
+
+    pub(super) fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        let fd = fd::duplicate(&self.fd)?;
+        Ok(Self { link: self.link.for_clone(fd.as_raw_fd()), fd, modes: self.modes.clone() })
+    }
+
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(super) fn side(&self) -> &Side {
+        self.link.side()
+    }
+
+    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        sockopt::shutdown(self.fd.as_fd(), how)
+    }
+
+    pub(super) fn refuse_fds(&self) -> io::Result<()> {
+        // First, so that nothing is handed over between the two steps.
+        self.side().refuse(Refusal::OnReceipt);
+        match sockopt::refuse_rights(self.fd.as_fd()) {
+            Ok(()) => {}
+            // Linux before 6.16: closing what arrives is all there is.
+            Err(error) if error.raw_os_error() == Some(numbers::ENOPROTOOPT) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        if queue::fds_queued(&self.fd) == Some(0) {
+            self.side().refuse(Refusal::ByKernel);
+        }
+        Ok(())
+    }
+
+    pub(super) fn allow_self(&self) {
+        self.side().allow_self();
+    }
+
+    // --- streams ---
+
+    pub(crate) fn read(&self, buffer: &mut [u8], waiting: Waiting) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        if self.side().refusal() == Refusal::ByKernel && self.side().held().is_none() {
+            return self.patiently(Interest::Readable, waiting, |blocking| {
+                message::recv_bytes(self.fd.as_fd(), buffer, blocking)
+            });
+        }
+        self.read_vectored(&mut [IoSliceMut::new(buffer)], waiting)
+    }
+
+    pub(super) fn read_vectored(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        waiting: Waiting,
+    ) -> io::Result<usize> {
+        if let Some(mut held) = self.side().held() {
+            let Some(front) = held.front_mut() else { return Ok(0) };
+            if !front.fds.is_empty() {
+                let (count, bytes) = (front.fds.len(), front.bytes.len());
+                return Err(FdError::Waiting { count, bytes }.into());
+            }
+            let moved = front.scatter(buffers);
+            self.side().settle(&mut held);
+            return Ok(moved);
+        }
+        if buffers.iter().all(|buffer| buffer.is_empty()) {
+            return Ok(0);
+        }
+        let received = self.receive(buffers, waiting)?;
+        if received.fds.is_empty() && !received.fds_lost {
+            return Ok(received.len);
+        }
+        Err(self.keep_for_later(buffers, received))
+    }
+
+    pub(crate) fn recv_fds(
+        &self,
+        buffer: &mut [u8],
+        waiting: Waiting,
+    ) -> io::Result<(usize, Vec<OwnedFd>)> {
+        if buffer.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a buffer of 0 bytes: descriptors travel with at least 1",
+            ));
+        }
+        let buffers = &mut [IoSliceMut::new(buffer)];
+        if let Some(mut held) = self.side().held() {
+            let Some(front) = held.front_mut() else { return Ok((0, Vec::new())) };
+            let moved = front.scatter(buffers);
+            let fds = std::mem::take(&mut front.fds);
+            self.side().settle(&mut held);
+            return Ok((moved, fds));
+        }
+        let received = self.receive(buffers, waiting)?;
+        if self.must_not_hand_over(&received) {
+            return Err(self.keep_for_later(buffers, received));
+        }
+        Ok((received.len, received.fds))
+    }
+
+    pub(crate) fn write(&self, bytes: &[u8], waiting: Waiting) -> io::Result<usize> {
+        self.patiently(Interest::Writable, waiting, |blocking| {
+            message::send(self.fd.as_fd(), bytes, blocking)
+        })
+    }
+
+    pub(super) fn write_vectored(
+        &self,
+        bytes: &[IoSlice<'_>],
+        waiting: Waiting,
+    ) -> io::Result<usize> {
+        self.patiently(Interest::Writable, waiting, |blocking| {
+            message::send_with_fds(self.fd.as_fd(), bytes, &[], blocking)
+        })
+    }
+
+    /// Sends bytes with descriptors on the first of them; goes on until all bytes are sent, or
+    /// the first step after which the kernel takes no more.
+    pub(crate) fn send_fds(
+        &self,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+        waiting: Waiting,
+    ) -> io::Result<usize> {
+        if bytes.is_empty() && !fds.is_empty() {
+            return Err(FdError::NoBytes { given: fds.len() }.into());
+        }
+        let mut sent = self.send_with_fds(bytes, fds, waiting)?;
+        // From here on the descriptors are the kernel's: an error would say they were not sent.
+        while sent < bytes.len() && waiting != Waiting::Never {
+            match self.write(&bytes[sent..], waiting) {
+                Ok(more) if more > 0 => sent += more,
+                Ok(_) | Err(_) => break,
+            }
+        }
+        Ok(sent)
+    }
+
+    // --- shared by streams and packets ---
+
+    /// One send with descriptors, after the checks that need no call.
+    pub(super) fn send_with_fds(
+        &self,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+        waiting: Waiting,
+    ) -> io::Result<usize> {
+        if fds.len() > MAX_FDS {
+            return Err(FdError::TooMany { given: fds.len(), limit: MAX_FDS }.into());
+        }
+        if !self.side().allows_self() {
+            let given = fds.iter().map(AsRawFd::as_raw_fd);
+            if let Some(index) = self.link.find_own(given) {
+                return Err(FdError::OverItself { index }.into());
+            }
+        }
+        self.patiently(Interest::Writable, waiting, |blocking| {
+            message::send_with_fds(self.fd.as_fd(), &[IoSlice::new(bytes)], fds, blocking)
+        })
+    }
+
+    pub(super) fn must_not_hand_over(&self, received: &Received) -> bool {
+        let refused = !received.fds.is_empty() && self.side().refusal() != Refusal::None;
+        received.fds_lost || refused
+    }
+
+    /// Holds what was received, closing the descriptors if they are not complete or not wanted.
+    pub(super) fn keep_for_later(
+        &self,
+        buffers: &[IoSliceMut<'_>],
+        received: Received,
+    ) -> io::Error {
+        let (bytes, count) = (received.len, received.fds.len());
+        let error = if self.side().refusal() != Refusal::None {
+            FdError::Refused { arrived: count, bytes }
+        } else if received.fds_lost {
+            FdError::Lost { arrived: count, bytes }
+        } else {
+            FdError::Waiting { count, bytes }
+        };
+        let kept = if matches!(error, FdError::Waiting { .. }) { received.fds } else { Vec::new() };
+        self.side().hold(Held::gather(buffers, bytes, kept));
+        error.into()
+    }
+
+    /// Repeats a call until it does not have to wait, or may not wait any longer.
+    pub(super) fn patiently<T>(
+        &self,
+        interest: Interest,
+        waiting: Waiting,
+        mut call: impl FnMut(Blocking) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let (blocking, deadline) = match waiting {
+            Waiting::Never => return call(Blocking::Never),
+            Waiting::Forever => (Blocking::AsIs, None),
+            Waiting::Until(deadline) => (Blocking::Never, Some(deadline)),
+        };
+        loop {
+            match call(blocking) {
+                // Either the deadline forbids sleeping in the call, or somebody who shares the open
+                // file description set `O_NONBLOCK` on it (A16): this handle waits all the same.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+            if wait(self.fd.as_fd(), interest, deadline)? == Ready::TimedOut {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+    }
+
+    fn receive(&self, buffers: &mut [IoSliceMut<'_>], waiting: Waiting) -> io::Result<Received> {
+        self.patiently(Interest::Readable, waiting, |blocking| {
+            message::recv(self.fd.as_fd(), buffers, blocking)
+        })
+    }
+}

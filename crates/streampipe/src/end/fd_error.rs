@@ -1,0 +1,115 @@
+use std::{error, fmt, io};
+
+/// What went wrong with descriptors; inside the [`io::Error`] of a send or a receive.
+///
+/// After each of these the end is usable, and no descriptor is open that the caller does not hold.
+/// Errors of the kernel's own are not wrapped: `EPERM` on a send says that the peer refuses
+/// descriptors, `ETOOMANYREFS` that too many of this user's are in flight.
+///
+/// # Examples
+///
+/// ```
+/// use std::os::fd::AsFd;
+/// use streampipe::FdError;
+///
+/// let (a, _b) = streampipe::pair()?;
+/// let error = a.send_fds(b"", &[std::io::stdin().as_fd()]).unwrap_err();
+/// let inside = error.get_ref().unwrap().downcast_ref::<FdError>();
+/// assert!(matches!(inside, Some(FdError::NoBytes { given: 1 })));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FdError {
+    /// More descriptors than one call can carry; nothing was sent.
+    TooMany {
+        /// How many were given.
+        given: usize,
+        /// How many one call carries: 253 (`SCM_MAX_FD`).
+        limit: usize,
+    },
+    /// Descriptors without bytes on a stream, where the kernel would drop them; nothing was sent.
+    NoBytes {
+        /// How many descriptors were given.
+        given: usize,
+    },
+    /// An end of the pair among the descriptors sent over it; nothing was sent.
+    OverItself {
+        /// Its place in the slice.
+        index: usize,
+    },
+    /// Descriptors came to a call that cannot hand them over. Nothing is lost: the bytes and the
+    /// descriptors wait for `recv_fds`.
+    Waiting {
+        /// How many descriptors wait.
+        count: usize,
+        /// How many bytes came with them.
+        bytes: usize,
+    },
+    /// Descriptors were sent that this process could not take: its table is full, or a security
+    /// module objects. Those that did arrive were closed; the bytes wait for the next receive.
+    Lost {
+        /// How many had arrived, and were closed. At least one more was lost before it arrived;
+        /// the kernel does not say how many (`MSG_CTRUNC`).
+        arrived: usize,
+        /// How many bytes came with them.
+        bytes: usize,
+    },
+    /// Descriptors came to an end that refuses them, from before it did or on a kernel that cannot
+    /// refuse. They were closed; the bytes wait for the next receive.
+    Refused {
+        /// How many had arrived, and were closed.
+        arrived: usize,
+        /// How many bytes came with them.
+        bytes: usize,
+    },
+}
+
+impl fmt::Display for FdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::TooMany { given, limit } => {
+                write!(f, "{given} descriptors in one call, where the kernel carries {limit}")
+            }
+            Self::NoBytes { given } => write!(
+                f,
+                "{given} descriptors with 0 bytes: on a stream descriptors travel with at least 1"
+            ),
+            Self::OverItself { index } => write!(
+                f,
+                "descriptor {index} of those given is an end of the very pair it would be sent over"
+            ),
+            Self::Waiting { count, bytes } => write!(
+                f,
+                "{count} descriptors came with the next {bytes} bytes: take both with recv_fds"
+            ),
+            Self::Lost { arrived, bytes } => write!(
+                f,
+                "at least {} descriptors were lost: {arrived} arrived and were closed, and the \
+                 kernel could not deliver the rest (is the descriptor table full?); the {bytes} \
+                 bytes that came with them can be read",
+                arrived + 1
+            ),
+            Self::Refused { arrived, bytes } => write!(
+                f,
+                "{arrived} descriptors came to an end that refuses them and were closed; the \
+                 {bytes} bytes that came with them can be read"
+            ),
+        }
+    }
+}
+
+impl error::Error for FdError {}
+
+impl From<FdError> for io::Error {
+    fn from(error: FdError) -> Self {
+        let kind = match error {
+            FdError::TooMany { .. } | FdError::NoBytes { .. } | FdError::OverItself { .. } => {
+                io::ErrorKind::InvalidInput
+            }
+            FdError::Waiting { .. } | FdError::Refused { .. } => io::ErrorKind::InvalidData,
+            FdError::Lost { .. } => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}

@@ -1,0 +1,99 @@
+//! How one handle waits: kept beside the descriptor, never in the open file description, which the
+//! other process shares (invariant 8).
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// How long one operation may wait, as an instant: one deadline for all its steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    Forever,
+    Until(Instant),
+    Never,
+}
+
+/// The settings of a handle. Each is independent of every other memory, so `Relaxed` is enough.
+#[derive(Debug, Default)]
+pub(super) struct Modes {
+    nonblocking: AtomicBool,
+    read_timeout: Timeout,
+    write_timeout: Timeout,
+}
+
+impl Modes {
+    pub(super) fn set_nonblocking(&self, nonblocking: bool) {
+        self.nonblocking.store(nonblocking, Relaxed);
+    }
+
+    pub(super) fn is_nonblocking(&self) -> bool {
+        self.nonblocking.load(Relaxed)
+    }
+
+    pub(super) fn read_timeout(&self) -> &Timeout {
+        &self.read_timeout
+    }
+
+    pub(super) fn write_timeout(&self) -> &Timeout {
+        &self.write_timeout
+    }
+
+    /// How a read that starts now may wait.
+    pub(super) fn reading(&self) -> Waiting {
+        self.waiting(&self.read_timeout)
+    }
+
+    /// How a write that starts now may wait.
+    pub(super) fn writing(&self) -> Waiting {
+        self.waiting(&self.write_timeout)
+    }
+
+    fn waiting(&self, timeout: &Timeout) -> Waiting {
+        if self.is_nonblocking() {
+            return Waiting::Never;
+        }
+        match timeout.get().map(|timeout| Instant::now().checked_add(timeout)) {
+            Some(Some(deadline)) => Waiting::Until(deadline),
+            // No timeout, or one that ends after all clocks.
+            Some(None) | None => Waiting::Forever,
+        }
+    }
+}
+
+impl Clone for Modes {
+    fn clone(&self) -> Self {
+        let copy = Self::default();
+        copy.set_nonblocking(self.is_nonblocking());
+        copy.read_timeout.0.store(self.read_timeout.0.load(Relaxed), Relaxed);
+        copy.write_timeout.0.store(self.write_timeout.0.load(Relaxed), Relaxed);
+        copy
+    }
+}
+
+/// Nanoseconds; 0 for none. The longest that fits is 584 years.
+#[derive(Debug, Default)]
+pub(super) struct Timeout(AtomicU64);
+
+impl Timeout {
+    pub(super) fn get(&self) -> Option<Duration> {
+        match self.0.load(Relaxed) {
+            0 => None,
+            nanoseconds => Some(Duration::from_nanos(nanoseconds)),
+        }
+    }
+
+    pub(super) fn set(&self, timeout: Option<Duration>) -> io::Result<()> {
+        let nanoseconds = match timeout {
+            None => 0,
+            Some(Duration::ZERO) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "a timeout of 0; use set_nonblocking, or None to wait for ever",
+                ));
+            }
+            Some(timeout) => u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX),
+        };
+        self.0.store(nanoseconds, Relaxed);
+        Ok(())
+    }
+}

@@ -1,0 +1,200 @@
+//! Packets: what `SeqPacket` and `Datagram` do with an [`End`].
+
+use std::io::{self, IoSliceMut};
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use streampipe_sys::message::{self, Blocking, Received};
+use streampipe_sys::open::numbers;
+use streampipe_sys::wait::{Interest, peer_has_finished};
+
+use super::core::End;
+use super::held::Held;
+use super::modes::Waiting;
+use super::shared::Side;
+use super::{FdError, PacketError};
+
+/// Whether 0 bytes can mean the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// `SOCK_SEQPACKET`: a reader is told of the end by 0 bytes.
+    Reported,
+    /// `SOCK_DGRAM`: a reader is never told.
+    Never,
+}
+
+/// What the kernel answered to a receive.
+enum Answer {
+    Packet(Received),
+    End,
+}
+
+impl End {
+    pub(super) fn send_packet(
+        &self,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+        ending: Ending,
+        waiting: Waiting,
+    ) -> io::Result<usize> {
+        if bytes.is_empty() && fds.is_empty() && ending == Ending::Reported {
+            let refused = PacketError::Empty;
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, refused));
+        }
+        let sent = if fds.is_empty() {
+            self.write(bytes, waiting)
+        } else {
+            self.send_with_fds(bytes, fds, waiting)
+        };
+        sent.inspect_err(|error| {
+            // A reset told to a sender is not told again; a receiver has a right to it, too.
+            if error.kind() == io::ErrorKind::ConnectionReset && ending == Ending::Reported {
+                self.side().remember_reset();
+            }
+        })
+    }
+
+    pub(super) fn recv_packet(
+        &self,
+        buffer: &mut [u8],
+        ending: Ending,
+        waiting: Waiting,
+    ) -> io::Result<usize> {
+        if let Some(taken) = self.take_held(buffer, Taking::Bytes) {
+            return taken.map(|(len, _)| len);
+        }
+        let Answer::Packet(received) = self.ask_for_packet(buffer, ending, waiting)? else {
+            return Ok(0);
+        };
+        check_length(&received, buffer.len())?;
+        if received.fds.is_empty() && !received.fds_lost {
+            return Ok(received.len);
+        }
+        Err(self.keep_for_later(&[IoSliceMut::new(buffer)], received))
+    }
+
+    pub(super) fn recv_packet_fds(
+        &self,
+        buffer: &mut [u8],
+        ending: Ending,
+        waiting: Waiting,
+    ) -> io::Result<(usize, Vec<OwnedFd>)> {
+        if let Some(taken) = self.take_held(buffer, Taking::BytesAndFds) {
+            return taken;
+        }
+        let Answer::Packet(received) = self.ask_for_packet(buffer, ending, waiting)? else {
+            return Ok((0, Vec::new()));
+        };
+        check_length(&received, buffer.len())?;
+        if self.must_not_hand_over(&received) {
+            return Err(self.keep_for_later(&[IoSliceMut::new(buffer)], received));
+        }
+        Ok((received.len, received.fds))
+    }
+
+    /// Hands over the packet that waits in front, if one does. One that does not fit stays.
+    fn take_held(
+        &self,
+        buffer: &mut [u8],
+        taking: Taking,
+    ) -> Option<io::Result<(usize, Vec<OwnedFd>)>> {
+        let mut held = self.side().held()?;
+        let front = held.front_mut()?;
+        let (count, bytes) = (front.fds.len(), front.bytes.len());
+        if taking == Taking::Bytes && count > 0 {
+            return Some(Err(FdError::Waiting { count, bytes }.into()));
+        }
+        if bytes > buffer.len() {
+            let (packet, buffer) = (bytes, buffer.len());
+            return Some(Err(PacketError::TooLong { packet, buffer, fds_closed: 0 }.into()));
+        }
+        let len = front.scatter(&mut [IoSliceMut::new(buffer)]);
+        let fds = std::mem::take(&mut front.fds);
+        self.side().settle(&mut held);
+        Some(Ok((len, fds)))
+    }
+
+    /// Receives, and tells a packet of 0 bytes, the end, and a reset before data apart.
+    fn ask_for_packet(
+        &self,
+        buffer: &mut [u8],
+        ending: Ending,
+        waiting: Waiting,
+    ) -> io::Result<Answer> {
+        loop {
+            match self.receive_packet(buffer, waiting) {
+                // The kernel reports the reset before the packets that were queued when it
+                // happened (C4). It comes once, so the next turn gets the first of them.
+                Err(error)
+                    if error.kind() == io::ErrorKind::ConnectionReset
+                        && ending == Ending::Reported =>
+                {
+                    self.side().remember_reset();
+                }
+                Ok(received) if ending == Ending::Reported && says_nothing(&received) => {
+                    return self.end_or_empty(buffer);
+                }
+                other => return other.map(Answer::Packet),
+            }
+        }
+    }
+
+    /// Decides what 0 bytes without descriptors meant.
+    ///
+    /// While the peer's direction is open they were a packet of 0 bytes. Once it is over, what
+    /// comes next decides: if there is another packet, it was no end.
+    fn end_or_empty(&self, buffer: &mut [u8]) -> io::Result<Answer> {
+        if !peer_has_finished(self.as_fd())? {
+            return Err(PacketError::Empty.into());
+        }
+        let next = self.receive_packet(buffer, Waiting::Never);
+        match next {
+            Ok(received) if says_nothing(&received) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(received) => return Err(self.keep_behind_empty(buffer, received)),
+            Err(error) => return Err(error),
+        }
+        if self.side().take_reset() {
+            return Err(io::Error::from_raw_os_error(numbers::ECONNRESET));
+        }
+        Ok(Answer::End)
+    }
+
+    /// The packet read to tell an empty one from the end: the empty one is reported first.
+    fn keep_behind_empty(&self, buffer: &mut [u8], received: Received) -> io::Error {
+        if let Err(error) = check_length(&received, buffer.len()) {
+            return error;
+        }
+        let side: &Side = self.side();
+        if self.must_not_hand_over(&received) {
+            return self.keep_for_later(&[IoSliceMut::new(buffer)], received);
+        }
+        side.hold(Held::gather(&[IoSliceMut::new(buffer)], received.len, received.fds));
+        PacketError::Empty.into()
+    }
+
+    fn receive_packet(&self, buffer: &mut [u8], waiting: Waiting) -> io::Result<Received> {
+        let buffers = &mut [IoSliceMut::new(buffer)];
+        self.patiently(Interest::Readable, waiting, |blocking: Blocking| {
+            message::recv_packet(self.as_fd(), buffers, blocking)
+        })
+    }
+}
+
+/// Whether a receive may hand over descriptors.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taking {
+    Bytes,
+    BytesAndFds,
+}
+
+fn says_nothing(received: &Received) -> bool {
+    received.full_len == 0 && received.fds.is_empty() && !received.fds_lost
+}
+
+fn check_length(received: &Received, buffer: usize) -> io::Result<()> {
+    if received.full_len <= buffer {
+        return Ok(());
+    }
+    let (packet, fds_closed) = (received.full_len, received.fds.len());
+    Err(PacketError::TooLong { packet, buffer, fds_closed }.into())
+}

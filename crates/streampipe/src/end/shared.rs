@@ -1,0 +1,159 @@
+//! What all handles of one socket in this process must agree on.
+
+use std::collections::VecDeque;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::held::Held;
+
+/// The state of a pair made here, or of one adopted end (then the second side stays unused).
+#[derive(Debug, Default)]
+struct Pair {
+    sides: [Side; 2],
+    /// The descriptor numbers of all live handles of both sides: what `OverItself` looks for.
+    /// A number is in the list exactly while a handle owns it.
+    numbers: Mutex<Vec<RawFd>>,
+}
+
+/// The state of one socket.
+///
+/// The atomics are hints and flags of their own: none of them publishes other memory, so `Relaxed`
+/// is enough. The held data are behind the lock.
+#[derive(Debug, Default)]
+pub(super) struct Side {
+    /// Possibly something is held. Set and cleared under the lock of `held`.
+    possibly_held: AtomicBool,
+    /// In the order of arrival; for packets, one entry each.
+    held: Mutex<VecDeque<Held>>,
+    /// A reset came before the data it belongs behind (kernel trap C4).
+    reset: AtomicBool,
+    refusal: AtomicU8,
+    allows_self: AtomicBool,
+}
+
+/// Whether, and how, an end keeps descriptors out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Refusal {
+    /// It takes them.
+    None = 0,
+    /// It closes those that arrive: from before the refusal, or the kernel cannot refuse.
+    OnReceipt = 1,
+    /// The kernel refuses them at the sender, and none was queued before.
+    ByKernel = 2,
+}
+
+impl Side {
+    /// Locks what is held, if there really is anything.
+    pub(super) fn held(&self) -> Option<MutexGuard<'_, VecDeque<Held>>> {
+        if !self.possibly_held.load(Relaxed) {
+            return None;
+        }
+        Some(self.lock()).filter(|held| !held.is_empty())
+    }
+
+    /// Holds this for the next receive, behind what is held already.
+    pub(super) fn hold(&self, new: Held) {
+        if new.is_empty() {
+            return;
+        }
+        let mut held = self.lock();
+        held.push_back(new);
+        self.possibly_held.store(true, Relaxed);
+    }
+
+    /// Drops the front entry if it has all been handed over.
+    pub(super) fn settle(&self, held: &mut VecDeque<Held>) {
+        if held.front().is_some_and(Held::is_empty) {
+            held.pop_front();
+        }
+        self.possibly_held.store(!held.is_empty(), Relaxed);
+    }
+
+    pub(super) fn remember_reset(&self) {
+        self.reset.store(true, Relaxed);
+    }
+
+    /// Whether there was a reset that nobody has been told of; they are now.
+    pub(super) fn take_reset(&self) -> bool {
+        self.reset.swap(false, Relaxed)
+    }
+
+    pub(super) fn refusal(&self) -> Refusal {
+        match self.refusal.load(Relaxed) {
+            0 => Refusal::None,
+            1 => Refusal::OnReceipt,
+            _ => Refusal::ByKernel,
+        }
+    }
+
+    pub(super) fn refuse(&self, how: Refusal) {
+        self.refusal.store(how as u8, Relaxed);
+    }
+
+    pub(super) fn allow_self(&self) {
+        self.allows_self.store(true, Relaxed);
+    }
+
+    pub(super) fn allows_self(&self) -> bool {
+        self.allows_self.load(Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A handle's place in the pair: which side, and under which number.
+#[derive(Debug)]
+pub(super) struct Link {
+    pair: Arc<Pair>,
+    side: usize,
+    number: RawFd,
+}
+
+impl Link {
+    /// Links for both ends of a new pair.
+    pub(super) fn for_pair(first: RawFd, second: RawFd) -> (Self, Self) {
+        let numbers = Mutex::new(vec![first, second]);
+        let pair = Arc::new(Pair { numbers, ..Pair::default() });
+        let other = Arc::clone(&pair);
+        (Self { pair, side: 0, number: first }, Self { pair: other, side: 1, number: second })
+    }
+
+    /// A link for an end whose peer is not known here.
+    pub(super) fn for_one(number: RawFd) -> Self {
+        let pair = Arc::new(Pair { numbers: Mutex::new(vec![number]), ..Pair::default() });
+        Self { pair, side: 0, number }
+    }
+
+    /// A link for one more handle of the same socket.
+    pub(super) fn for_clone(&self, number: RawFd) -> Self {
+        self.numbers().push(number);
+        Self { pair: Arc::clone(&self.pair), side: self.side, number }
+    }
+
+    pub(super) fn side(&self) -> &Side {
+        &self.pair.sides[self.side]
+    }
+
+    /// The first of these numbers that is a handle of this pair.
+    pub(super) fn find_own(&self, mut numbers: impl Iterator<Item = RawFd>) -> Option<usize> {
+        let own = self.numbers();
+        numbers.position(|number| own.contains(&number))
+    }
+
+    fn numbers(&self) -> MutexGuard<'_, Vec<RawFd>> {
+        self.pair.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let mut numbers = self.numbers();
+        if let Some(at) = numbers.iter().position(|&number| number == self.number) {
+            numbers.swap_remove(at);
+        }
+    }
+}

@@ -1,0 +1,304 @@
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::process::Stdio;
+use std::time::Duration;
+
+use streampipe_sys::sockopt;
+
+use super::core::End;
+use super::handle::{handle_methods, handle_traits};
+use super::modes::Waiting;
+use super::{ConvertError, ReadHalf, WriteHalf};
+use crate::call::Type;
+
+const KIND: Type = Type::STREAM;
+
+/// An end of a stream pipe: reads what was written to the other end, and the other way round.
+///
+/// Traps first:
+///
+/// - If both sides write more than the buffers hold (about 200 KiB) before either reads, both wait
+///   for ever. Read and write at once: [`copy_both`](crate::copy_both), [`into_split`], two threads
+///   with `&Stream`, or a [timeout](Self::set_write_timeout).
+/// - The end of the stream comes when the *last* copy of the other end is closed, forgotten copies
+///   in other processes included; [`shutdown`](Self::shutdown) ends a direction in spite of them.
+/// - Descriptors travel with bytes. A `read` that meets them fails with
+///   [`FdError::Waiting`](crate::FdError::Waiting) and loses nothing: use
+///   [`recv_fds`](Self::recv_fds) where the peer may send them, or [`refuse_fds`](Self::refuse_fds).
+///
+/// `EINTR` never reaches the caller, and writing to a closed pipe is `BrokenPipe`, never `SIGPIPE`.
+/// If the peer closes with our bytes unread, we first read what it sent, then get
+/// `ConnectionReset` once, then the end.
+///
+/// [`into_split`]: Self::into_split
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{Read, Write};
+///
+/// let (mut ours, mut theirs) = streampipe::pair()?;
+/// ours.write_all(b"ping")?;
+/// ours.shutdown(std::net::Shutdown::Write)?;
+///
+/// let mut heard = String::new();
+/// theirs.read_to_string(&mut heard)?;
+/// assert_eq!(heard, "ping");
+/// theirs.write_all(b"pong")?; // The other direction is still open.
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[doc(alias = "SOCK_STREAM")]
+#[doc(alias = "UnixStream")]
+pub struct Stream {
+    pub(crate) end: End,
+}
+
+impl Stream {
+    handle_methods!(Stream);
+
+    /// Ends one or both directions, for all copies of this end.
+    ///
+    /// After `Write`, the peer reads what is queued, then the end; our writes fail with
+    /// `BrokenPipe`. After `Read`, the peer's writes fail with `BrokenPipe`; what is queued can
+    /// still be read. The descriptor stays open.
+    ///
+    /// # Errors
+    ///
+    /// None on a pair; doing it twice is no error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use std::net::Shutdown;
+    ///
+    /// let (a, mut b) = streampipe::pair()?;
+    /// a.shutdown(Shutdown::Write)?;
+    /// assert_eq!(b.read(&mut [0; 8])?, 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.end.shutdown(how)
+    }
+
+    /// Sends bytes, with descriptors on the first of them; returns how many bytes were taken.
+    ///
+    /// Exactly once or not at all: after `Ok`, the kernel holds its own copies of all the
+    /// descriptors, and the caller may close theirs at once; after an error, nothing was sent. A
+    /// blocking call goes on until all bytes are taken; only a peer that closes, a timeout or a
+    /// non-blocking handle makes the number smaller. Send the rest with `write_all`.
+    ///
+    /// The receiver gets the descriptors with the first of these bytes, perhaps behind bytes that
+    /// were sent before and never together with a later call's descriptors.
+    ///
+    /// # Errors
+    ///
+    /// An [`FdError`](crate::FdError) inside: [`TooMany`](crate::FdError::TooMany),
+    /// [`NoBytes`](crate::FdError::NoBytes), [`OverItself`](crate::FdError::OverItself). `EPERM` if
+    /// the peer refuses descriptors; `ETOOMANYREFS` if more are in flight than this user may have;
+    /// `EBADF`, `EINVAL` for one that cannot be passed; else as `write`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::fs::File;
+    /// use std::io::Read;
+    /// use std::os::fd::AsFd;
+    ///
+    /// let (ours, theirs) = streampipe::pair()?;
+    /// let file = File::open("/etc/passwd")?;
+    /// ours.send_fds(b"take this", &[file.as_fd()])?;
+    ///
+    /// let mut buffer = [0; 64];
+    /// let (n, mut fds) = theirs.recv_fds(&mut buffer)?;
+    /// assert_eq!(&buffer[..n], b"take this");
+    /// let mut file = File::from(fds.remove(0));
+    /// assert_ne!(file.read(&mut buffer)?, 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "SCM_RIGHTS")]
+    #[doc(alias = "sendmsg")]
+    pub fn send_fds(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
+        self.end.send_fds(bytes, fds, self.end.modes.writing())
+    }
+
+    /// Receives bytes and the descriptors that came with them; the caller owns these.
+    ///
+    /// `(0, [])` is the end. The descriptors are close-on-exec and never 0, 1 or 2. One call never
+    /// returns the descriptors of two sends; it may return bytes that were sent before in front of
+    /// the bytes that the descriptors came with.
+    ///
+    /// # Errors
+    ///
+    /// [`FdError::Lost`](crate::FdError::Lost) if this process had no room for all of them: those
+    /// that arrived are closed, the bytes wait for the next receive, the stream goes on.
+    /// `InvalidInput` for an empty buffer; else as `read`.
+    ///
+    /// # Examples
+    ///
+    /// See [`send_fds`](Self::send_fds).
+    #[doc(alias = "SCM_RIGHTS")]
+    #[doc(alias = "recvmsg")]
+    pub fn recv_fds(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+        self.end.recv_fds(buffer, self.end.modes.reading())
+    }
+
+    /// Splits the end into a reading and a writing half that can move to two threads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    ///
+    /// let (ours, mut theirs) = streampipe::pair()?;
+    /// let (mut reader, mut writer) = ours.into_split();
+    /// writer.write_all(b"x")?;
+    /// drop(writer); // Ends this direction only.
+    /// assert_eq!(theirs.read(&mut [0; 8])?, 1);
+    /// assert_eq!(theirs.read(&mut [0; 8])?, 0);
+    /// theirs.write_all(b"y")?;
+    /// assert_eq!(reader.read(&mut [0; 8])?, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn into_split(self) -> (ReadHalf, WriteHalf) {
+        super::halves::split(self)
+    }
+}
+
+handle_traits!(Stream, "SOCK_STREAM");
+
+impl Read for &Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.end.read(buffer, self.end.modes.reading())
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.end.read_vectored(buffers, self.end.modes.reading())
+    }
+
+    /// Fills the buffer within one read timeout, however many pieces the bytes come in.
+    fn read_exact(&mut self, mut buffer: &mut [u8]) -> io::Result<()> {
+        let waiting = self.end.modes.reading();
+        while !buffer.is_empty() {
+            match self.end.read(buffer, waiting)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => buffer = &mut buffer[n..],
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads to the end within one read timeout.
+    fn read_to_end(&mut self, all: &mut Vec<u8>) -> io::Result<usize> {
+        Rest { end: &self.end, waiting: self.end.modes.reading() }.read_to_end(all)
+    }
+
+    /// Reads to the end within one read timeout.
+    fn read_to_string(&mut self, all: &mut String) -> io::Result<usize> {
+        Rest { end: &self.end, waiting: self.end.modes.reading() }.read_to_string(all)
+    }
+}
+
+impl Write for &Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.end.write(bytes, self.end.modes.writing())
+    }
+
+    fn write_vectored(&mut self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.end.write_vectored(bytes, self.end.modes.writing())
+    }
+
+    /// Writes all bytes within one write timeout.
+    fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let waiting = self.end.modes.writing();
+        while !bytes.is_empty() {
+            match self.end.write(bytes, waiting)? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                n => bytes = &bytes[n..],
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is buffered here.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads with a deadline that was fixed before; std's loops do the rest.
+struct Rest<'end> {
+    end: &'end End,
+    waiting: Waiting,
+}
+
+impl Read for Rest<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.end.read(buffer, self.waiting)
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(buffers)
+    }
+
+    fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        (&*self).read_exact(buffer)
+    }
+
+    fn read_to_end(&mut self, all: &mut Vec<u8>) -> io::Result<usize> {
+        (&*self).read_to_end(all)
+    }
+
+    fn read_to_string(&mut self, all: &mut String) -> io::Result<usize> {
+        (&*self).read_to_string(all)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self).write(bytes)
+    }
+
+    fn write_vectored(&mut self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(bytes)
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        (&*self).write_all(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&*self).flush()
+    }
+}
+
+/// Makes a stream pipe: two connected [`Stream`]s. The same as [`Stream::pair`].
+///
+/// # Errors
+///
+/// `EMFILE` or `ENFILE` if there are no two free descriptors; `ENOBUFS`, `ENOMEM`.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{Read, Write};
+///
+/// let (mut ours, mut theirs) = streampipe::pair()?;
+/// ours.write_all(b"ping")?;
+/// let mut heard = [0; 4];
+/// theirs.read_exact(&mut heard)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[doc(alias = "socketpair")]
+pub fn pair() -> io::Result<(Stream, Stream)> {
+    Stream::pair()
+}

@@ -1,0 +1,89 @@
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+/// How one of two joined programs ended.
+///
+/// # Examples
+///
+/// See [`Join`](super::Join).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ended {
+    /// Its process id while it ran.
+    pub pid: u32,
+    /// How it ended.
+    pub how: Ending,
+    /// From its start until its end was noticed.
+    pub after: Duration,
+    /// What it was asleep in when the timeout came, if it was, and if this process may look.
+    pub asleep_in: Option<AsleepIn>,
+}
+
+/// The way a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// It exited with this code, 0 to 255.
+    Exited(i32),
+    /// A signal killed it.
+    Signaled {
+        /// The signal's number.
+        signal: i32,
+        /// Whether it left a core dump.
+        core: bool,
+    },
+    /// The status is not to be had: somebody else waited for it, or it outlived `SIGKILL`.
+    Unknown,
+}
+
+/// What a program was asleep in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AsleepIn {
+    /// Reading from this descriptor.
+    Read(i32),
+    /// Writing to this descriptor.
+    Write(i32),
+    /// Waiting for a child of its own, as a shell does.
+    Wait,
+}
+
+impl Ending {
+    /// Whether it exited with code 0.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        self == Self::Exited(0)
+    }
+
+    /// The code a shell would show: the exit code, or 128 and the signal.
+    #[must_use]
+    pub fn shell_code(self) -> Option<i32> {
+        match self {
+            Self::Exited(code) => Some(code),
+            Self::Signaled { signal, .. } => Some(128 + signal),
+            Self::Unknown => None,
+        }
+    }
+}
+
+impl From<ExitStatus> for Ending {
+    fn from(status: ExitStatus) -> Self {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Exited(code),
+            (None, Some(signal)) => Self::Signaled { signal, core: status.core_dumped() },
+            (None, None) => Self::Unknown,
+        }
+    }
+}
+
+impl From<streampipe_sys::process::AsleepIn> for AsleepIn {
+    fn from(seen: streampipe_sys::process::AsleepIn) -> Self {
+        use streampipe_sys::process::AsleepIn as Seen;
+        match seen {
+            Seen::Read(fd) => Self::Read(fd),
+            Seen::Write(fd) => Self::Write(fd),
+            Seen::Wait => Self::Wait,
+        }
+    }
+}

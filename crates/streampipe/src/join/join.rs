@@ -1,0 +1,162 @@
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use streampipe_sys::open::numbers;
+use streampipe_sys::signal::{self, SignalFd, SignalSet};
+use streampipe_sys::spawn::{Image, Setup, spawn};
+
+use super::image::image_of;
+use super::watch::{Limits, Member, Watch};
+use super::wiring::{Wires, placements};
+use super::{JoinError, JoinStep, Outcome, Side, Wiring};
+
+/// The signals that [`Join::relay_signals`] passes on.
+const RELAYED: [i32; 3] = [numbers::SIGINT, numbers::SIGTERM, numbers::SIGHUP];
+
+/// Two programs, to be joined both ways: what one writes, the other reads.
+///
+/// This process is not in the data path, and keeps no copy of any end: the programs are connected
+/// to each other alone, and each end of input is a true one. They inherit everything else: the
+/// environment, the directory, standard error, and with [`Wiring::Fd`] standard input and output.
+///
+/// Of a [`Command`], the program, the arguments, the directory and the changes to single variables
+/// are used; std does not let its other settings be read back.
+///
+/// If this process is killed, both programs get `SIGTERM` (a parent-death signal): the kernel sends
+/// it when the *thread* that called [`run`](Self::run) ends, and not to programs that are set-uid,
+/// nor to what the programs have started themselves.
+///
+/// # Examples
+///
+/// ```
+/// use std::process::Command;
+/// use streampipe::join::{Ending, Join};
+///
+/// let mut left = Command::new("sh");
+/// left.args(["-c", "echo banana; echo apple; exec 1>&-; read first; test $first = apple"]);
+/// let outcome = Join::new(left, Command::new("sort")).run()?;
+/// assert_eq!(outcome.left.how, Ending::Exited(0));
+/// assert!(outcome.is_success());
+/// # Ok::<(), streampipe::join::JoinError>(())
+/// ```
+#[derive(Debug)]
+pub struct Join {
+    left: Command,
+    right: Command,
+    wiring: Wiring,
+    limits: Limits,
+    relays_signals: bool,
+}
+
+impl Join {
+    /// Two programs, joined by [`Wiring::Pipes`], without a timeout.
+    #[must_use]
+    pub fn new(left: Command, right: Command) -> Self {
+        Self {
+            left,
+            right,
+            wiring: Wiring::default(),
+            limits: Limits { timeout: None, kill_after: Duration::from_secs(2) },
+            relays_signals: false,
+        }
+    }
+
+    /// Chooses how they are connected.
+    #[must_use]
+    pub fn wiring(mut self, wiring: Wiring) -> Self {
+        self.wiring = wiring;
+        self
+    }
+
+    /// Bounds the whole: when the time is up, those that still run get `SIGTERM`.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.limits.timeout = Some(timeout);
+        self
+    }
+
+    /// How long after the `SIGTERM` of a timeout `SIGKILL` follows; 2 seconds at first.
+    #[must_use]
+    pub fn kill_after(mut self, patience: Duration) -> Self {
+        self.limits.kill_after = patience;
+        self
+    }
+
+    /// Passes `SIGINT`, `SIGTERM` and `SIGHUP` on to both programs, and survives them.
+    ///
+    /// For a process whose whole job is the join: the signals are blocked in the calling thread
+    /// while it runs, so no other thread may be there to take them, and an ignored `SIGCHLD` gets
+    /// its default action back for the whole process. A signal from a key of the terminal, which
+    /// the programs got already, is not passed on a second time.
+    #[must_use]
+    pub fn relay_signals(mut self) -> Self {
+        self.relays_signals = true;
+        self
+    }
+
+    /// Starts both programs, and waits until both have ended.
+    ///
+    /// # Errors
+    ///
+    /// A [`JoinError`] if one cannot be found or started. Both files are looked for before either is
+    /// started; should a start fail after that, the other program gets `SIGTERM`, then `SIGKILL`,
+    /// and is reaped.
+    pub fn run(self) -> Result<Outcome, JoinError> {
+        let left = self.find(Side::Left, &self.left)?;
+        let right = self.find(Side::Right, &self.right)?;
+        if !self.relays_signals {
+            return self.run_images(&left, &right, None, None);
+        }
+        signal::stop_ignoring_child_deaths();
+        let relayed = SignalSet::of(&RELAYED);
+        let before = relayed.block();
+        let outcome = SignalFd::open(&relayed)
+            .map_err(JoinError::preparing)
+            .and_then(|signals| self.run_images(&left, &right, Some(&signals), Some(before)));
+        before.set();
+        outcome
+    }
+
+    fn find(&self, side: Side, command: &Command) -> Result<Image, JoinError> {
+        image_of(command).map_err(|cause| JoinError {
+            side: Some(side),
+            step: JoinStep::Find,
+            cause,
+        })
+    }
+
+    fn run_images(
+        &self,
+        left: &Image,
+        right: &Image,
+        signals: Option<&SignalFd>,
+        mask: Option<SignalSet>,
+    ) -> Result<Outcome, JoinError> {
+        let mut wires = Wires::make(self.wiring).map_err(JoinError::preparing)?;
+        let start = |side, image: &Image, own: Vec<_>| {
+            let setup =
+                Setup { placements: placements(&own), mask, death_signal: Some(numbers::SIGTERM) };
+            let started = Instant::now();
+            match spawn(image, &setup) {
+                Ok(spawned) => Ok(Member::new(spawned.pid, spawned.pidfd, started)),
+                Err(error) => Err(JoinError {
+                    side: Some(side),
+                    step: error.step.into(),
+                    cause: error.source,
+                }),
+            }
+            // `own` closes here: this process keeps no copy of a started program's ends.
+        };
+        let left = start(Side::Left, left, wires.take_left())?;
+        let mut watch = Watch::new(self.limits, signals).map_err(JoinError::watching)?;
+        watch.add(Side::Left, left)?;
+        match start(Side::Right, right, wires.take_right()) {
+            Ok(right) => watch.add(Side::Right, right)?,
+            Err(error) => {
+                watch.stop();
+                return Err(error);
+            }
+        }
+        watch.until_both_ended()
+    }
+}

@@ -1,0 +1,128 @@
+use std::{error, fmt, io};
+
+use streampipe_sys::open::numbers;
+use streampipe_sys::spawn::Step;
+
+use super::Side;
+
+/// Why two programs were not joined. Neither of them runs any more.
+///
+/// # Examples
+///
+/// ```
+/// use std::process::Command;
+/// use streampipe::join::{Join, Side};
+///
+/// let error = Join::new(Command::new("true"), Command::new("no-such-program")).run().unwrap_err();
+/// assert_eq!(error.side(), Some(Side::Right));
+/// assert!(error.is_not_found());
+/// ```
+#[derive(Debug)]
+pub struct JoinError {
+    pub(super) side: Option<Side>,
+    pub(super) step: JoinStep,
+    pub(super) cause: io::Error,
+}
+
+/// What failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JoinStep {
+    /// The program's file, arguments or directory: nothing was started.
+    Find,
+    /// Making pipes, a process, or placing descriptors.
+    Prepare,
+    /// Executing the program's file.
+    Execute,
+    /// Watching the programs, which were killed then.
+    Watch,
+}
+
+impl JoinError {
+    pub(super) fn preparing(cause: io::Error) -> Self {
+        Self { side: None, step: JoinStep::Prepare, cause }
+    }
+
+    pub(super) fn watching(cause: io::Error) -> Self {
+        Self { side: None, step: JoinStep::Watch, cause }
+    }
+
+    /// Whose start failed, if it was about one of the two.
+    #[must_use]
+    pub fn side(&self) -> Option<Side> {
+        self.side
+    }
+
+    /// What failed.
+    #[must_use]
+    pub fn step(&self) -> JoinStep {
+        self.step
+    }
+
+    /// What the system said.
+    #[must_use]
+    pub fn cause(&self) -> &io::Error {
+        &self.cause
+    }
+
+    /// Whether there is no such program (a shell's exit code 127).
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.step == JoinStep::Find && self.cause.raw_os_error() == Some(numbers::ENOENT)
+    }
+
+    /// Whether there is one that cannot be executed (a shell's exit code 126).
+    #[must_use]
+    pub fn is_not_executable(&self) -> bool {
+        let denied = self.cause.raw_os_error() == Some(numbers::EACCES);
+        self.step == JoinStep::Execute || (self.step == JoinStep::Find && denied)
+    }
+
+    /// What to do about it, where the system's own words mislead.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match (self.step, self.cause.raw_os_error()?) {
+            (JoinStep::Execute, numbers::ENOENT) => {
+                Some("the file is there: the interpreter in its first line, or its loader, is not")
+            }
+            (JoinStep::Execute, numbers::ENOEXEC) => {
+                Some("a script needs a first line such as #!/bin/sh, or run it with sh FILE")
+            }
+            (JoinStep::Find, numbers::EACCES) => {
+                Some("the file is there, but it is a directory or has no execute permission")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<Step> for JoinStep {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Exec => Self::Execute,
+            Step::Directory => Self::Find,
+            Step::Clone | Step::DeathSignal | Step::Descriptor => Self::Prepare,
+        }
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.step {
+            JoinStep::Find if self.is_not_found() => "was not found",
+            JoinStep::Find | JoinStep::Execute => "cannot be executed",
+            JoinStep::Prepare => "cannot be started",
+            JoinStep::Watch => "cannot be watched",
+        };
+        match self.side {
+            Some(side) => write!(f, "the {side} program {what}: {}", self.cause),
+            None => write!(f, "the programs {what}: {}", self.cause),
+        }
+    }
+}
+
+impl error::Error for JoinError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}

@@ -1,0 +1,217 @@
+//! Watching two programs until both have ended: signals in, deadlines, exit statuses out.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use streampipe_sys::arrivals::Arrivals;
+use streampipe_sys::open::numbers;
+use streampipe_sys::process;
+use streampipe_sys::signal::{Arrived, SignalFd};
+
+use super::{AsleepIn, Ended, Ending, JoinError, Outcome, Side};
+
+/// How long a program may outlive `SIGKILL` before it is given up: it hangs in the kernel.
+const PATIENCE_AFTER_KILL: Duration = Duration::from_secs(10);
+
+/// The name of the signals' descriptor among the arrivals; the programs' are 0 and 1.
+const SIGNALS: u64 = 2;
+
+/// How long the programs may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) timeout: Option<Duration>,
+    pub(super) kill_after: Duration,
+}
+
+/// A started program.
+pub(super) struct Member {
+    pid: i32,
+    pidfd: OwnedFd,
+    started: Instant,
+    /// What it slept in when the time was up.
+    asleep_in: Option<AsleepIn>,
+    ended: Option<Ended>,
+}
+
+/// How far the pressure on those that still run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pressure {
+    None,
+    Terminated,
+    Killed,
+}
+
+pub(super) struct Watch<'signals> {
+    arrivals: Arrivals,
+    signals: Option<&'signals SignalFd>,
+    limits: Limits,
+    members: [Option<Member>; 2],
+    first: Option<Side>,
+    pressure: Pressure,
+    deadline: Option<Instant>,
+    timed_out: bool,
+}
+
+impl Member {
+    pub(super) fn new(pid: i32, pidfd: OwnedFd, started: Instant) -> Self {
+        Self { pid, pidfd, started, asleep_in: None, ended: None }
+    }
+
+    fn end(&mut self, how: Ending) {
+        let (pid, after) = (self.pid.unsigned_abs(), self.started.elapsed());
+        self.ended = Some(Ended { pid, how, after, asleep_in: self.asleep_in });
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// A program that has ended in the meantime does not mind.
+    fn signal(&self, signal: i32) {
+        let _ = process::signal(self.pidfd.as_fd(), signal);
+    }
+}
+
+impl<'signals> Watch<'signals> {
+    pub(super) fn new(limits: Limits, signals: Option<&'signals SignalFd>) -> io::Result<Self> {
+        let arrivals = Arrivals::new()?;
+        if let Some(signals) = signals {
+            arrivals.add(signals, SIGNALS)?;
+        }
+        Ok(Self {
+            arrivals,
+            signals,
+            limits,
+            members: [None, None],
+            first: None,
+            pressure: Pressure::None,
+            deadline: limits.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            timed_out: false,
+        })
+    }
+
+    /// Watches this program; if it cannot, stops all there are.
+    pub(super) fn add(&mut self, side: Side, member: Member) -> Result<(), JoinError> {
+        let added = self.arrivals.add(&member.pidfd, side as u64);
+        self.members[side as usize] = Some(member);
+        added.map_err(|cause| {
+            self.stop();
+            JoinError::watching(cause)
+        })
+    }
+
+    /// Ends what runs: `SIGTERM`, and `SIGKILL` when its time is up.
+    pub(super) fn stop(&mut self) {
+        self.press();
+        if self.until_none_runs().is_err() {
+            self.running().for_each(|member| member.signal(numbers::SIGKILL));
+        }
+    }
+
+    pub(super) fn until_both_ended(mut self) -> Result<Outcome, JoinError> {
+        if let Err(cause) = self.until_none_runs() {
+            self.running().for_each(|member| member.signal(numbers::SIGKILL));
+            return Err(JoinError::watching(cause));
+        }
+        let [Some(left), Some(right)] = self.members else {
+            return Err(JoinError::watching(io::ErrorKind::NotFound.into()));
+        };
+        let (Some(left), Some(right)) = (left.ended, right.ended) else {
+            return Err(JoinError::watching(io::ErrorKind::NotFound.into()));
+        };
+        let first = self.first.unwrap_or(Side::Left);
+        Ok(Outcome { left, right, first, timed_out: self.timed_out })
+    }
+
+    fn until_none_runs(&mut self) -> io::Result<()> {
+        while self.running().next().is_some() {
+            match self.arrivals.next(self.deadline)? {
+                Some(SIGNALS) => self.relay()?,
+                Some(0) => self.reap(Side::Left)?,
+                Some(_) => self.reap(Side::Right)?,
+                None => {
+                    self.timed_out |= self.pressure == Pressure::None;
+                    self.note_sleepers();
+                    self.press();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reap(&mut self, side: Side) -> io::Result<()> {
+        let Some(member) = &mut self.members[side as usize] else { return Ok(()) };
+        let how = match process::try_wait(member.pidfd.as_fd()) {
+            Ok(None) => return Ok(()),
+            Ok(Some(status)) => status.into(),
+            Err(error) if error.raw_os_error() == Some(numbers::ECHILD) => Ending::Unknown,
+            Err(error) => return Err(error),
+        };
+        member.end(how);
+        self.arrivals.remove(&member.pidfd)?;
+        self.first.get_or_insert(side);
+        Ok(())
+    }
+
+    /// Passes a signal on to both, unless the kernel sent it to their process group already.
+    fn relay(&mut self) -> io::Result<()> {
+        let Some(signals) = self.signals else { return Ok(()) };
+        while let Some(Arrived { signal, from_kernel }) = signals.take()? {
+            let own_group = process::group_of(0)?;
+            for member in self.running() {
+                let has_it =
+                    from_kernel && process::group_of(member.pid).is_ok_and(|it| it == own_group);
+                if !has_it {
+                    member.signal(signal);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next stage: ask, then kill, then give up.
+    fn press(&mut self) {
+        let patience = match self.pressure {
+            Pressure::None => {
+                self.running().for_each(|member| {
+                    member.signal(numbers::SIGTERM);
+                    // One that is stopped could not act on it.
+                    member.signal(numbers::SIGCONT);
+                });
+                self.pressure = Pressure::Terminated;
+                self.limits.kill_after
+            }
+            Pressure::Terminated => {
+                self.running().for_each(|member| member.signal(numbers::SIGKILL));
+                self.pressure = Pressure::Killed;
+                PATIENCE_AFTER_KILL
+            }
+            Pressure::Killed => {
+                for member in self.members.iter_mut().flatten() {
+                    if !member.has_ended() {
+                        member.end(Ending::Unknown);
+                    }
+                }
+                return;
+            }
+        };
+        self.deadline = Instant::now().checked_add(patience);
+    }
+
+    /// At the timeout: what are they waiting for?
+    fn note_sleepers(&mut self) {
+        if self.pressure != Pressure::None {
+            return;
+        }
+        for member in self.members.iter_mut().flatten() {
+            if !member.has_ended() {
+                member.asleep_in = process::asleep_in(member.pid).map(Into::into);
+            }
+        }
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().flatten().filter(|member| !member.has_ended())
+    }
+}

@@ -1,0 +1,64 @@
+//! Stream pipes: two connected sockets for related processes.
+//!
+//! `socketpair(2)` gives two processes, a parent and its child, two sockets that are already
+//! connected: unnamed, private, full duplex, and able to carry open descriptors. This crate is that
+//! call and what it takes to use it without losing a byte, a descriptor or a child.
+//!
+//! | to | use |
+//! |---|---|
+//! | make a stream pipe | [`pair`], [`Stream`] |
+//! | make the call itself, with the standard's errors | [`socketpair`] |
+//! | carry whole packets | [`SeqPacket`]; with its traps, [`Datagram`] |
+//! | pass descriptors | [`Stream::send_fds`], [`Stream::recv_fds`]; keep them out: [`Stream::refuse_fds`] |
+//! | read and write at once | [`copy_both`], [`Stream::into_split`] |
+//! | give the other end to a child | [`fork()`], [`Child`] |
+//! | join two programs | [`join::Join`] |
+//!
+//! # Traps
+//!
+//! Every one of these has a section in `GOTCHAS.md` of the repository.
+//!
+//! - Both sides writing more than the buffers hold before either reads is a deadlock, with any pipe.
+//! - The end comes when the *last* copy of the other end closes.
+//! - Descriptors travel with bytes: a plain `read` that meets them fails and keeps both.
+//! - A [`Datagram`] has no end, and lets its holder send to any named socket.
+//! - A send that succeeded says "queued", not "read".
+//!
+//! # Examples
+//!
+//! ```
+//! use std::io::{Read, Write};
+//!
+//! let (mut ours, mut theirs) = streampipe::pair()?;
+//! ours.write_all(b"ping")?;
+//! let mut heard = [0; 4];
+//! theirs.read_exact(&mut heard)?;
+//! theirs.write_all(b"pong")?; // The same pipe, the other way.
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Platform
+//!
+//! Linux 5.9 or later; `PLATFORM.md` says which kernel each promise needs.
+
+#![forbid(unsafe_code)]
+
+mod call;
+mod end;
+pub mod join;
+pub mod os;
+mod process;
+mod relay;
+
+pub use call::{Family, Type, UnsupportedPair, socketpair};
+pub use end::{
+    ConvertError, Datagram, FdError, PacketError, ReadHalf, ReuniteError, SeqPacket, Stream,
+    WriteHalf, pair,
+};
+pub use process::{Child, Fork, ForkRefused, fork, fork_unchecked};
+pub use relay::{CopyError, copy_both};
+
+/// The README's examples, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

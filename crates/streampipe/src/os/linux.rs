@@ -1,0 +1,82 @@
+//! Linux: pidfds, identities of sockets, what waits in them.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use streampipe_sys::{queue, sockopt};
+
+use crate::Child;
+
+/// What Linux knows of a [`Child`].
+pub trait ChildExt {
+    /// Borrows the pidfd: readable, for `poll` and its kin, once the child has ended.
+    ///
+    /// The child closes it when it is dropped.
+    fn pidfd(&self) -> Option<BorrowedFd<'_>>;
+}
+
+impl ChildExt for Child {
+    fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        Child::pidfd(self)
+    }
+}
+
+/// What Linux knows of an end; for [`Stream`](crate::Stream) and its siblings.
+pub trait EndExt: AsFd {
+    /// Returns the socket's identity, never reused while the system runs (`SO_COOKIE`).
+    ///
+    /// # Errors
+    ///
+    /// `ENOTSOCK` if it is no socket.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use streampipe::os::linux::EndExt;
+    ///
+    /// let (a, b) = streampipe::pair()?;
+    /// assert_eq!(a.cookie()?, a.try_clone()?.cookie()?);
+    /// assert_ne!(a.cookie()?, b.cookie()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "SO_COOKIE")]
+    fn cookie(&self) -> io::Result<u64> {
+        sockopt::cookie(self.as_fd())
+    }
+
+    /// Returns how many bytes are queued for this end to receive; for packets, all of them.
+    ///
+    /// # Errors
+    ///
+    /// Those of `ioctl(2)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use streampipe::os::linux::EndExt;
+    ///
+    /// let (mut a, b) = streampipe::pair()?;
+    /// a.write_all(b"four")?;
+    /// assert_eq!(b.bytes_queued()?, 4);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "FIONREAD")]
+    #[doc(alias = "SIOCINQ")]
+    fn bytes_queued(&self) -> io::Result<u64> {
+        queue::bytes_queued(self.as_fd())
+    }
+
+    /// Returns how many descriptors are queued for this end; `None` where `/proc` does not tell.
+    ///
+    /// # Platform
+    ///
+    /// Linux 5.10 and later (`scm_fds` in `/proc/self/fdinfo`).
+    fn fds_queued(&self) -> Option<usize> {
+        queue::fds_queued(self.as_fd())
+    }
+}
+
+impl EndExt for crate::Stream {}
+impl EndExt for crate::SeqPacket {}
+impl EndExt for crate::Datagram {}

@@ -1,0 +1,3 @@
+//! What one system has and others do not.
+
+pub mod linux;

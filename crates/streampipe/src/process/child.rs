@@ -1,0 +1,163 @@
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use streampipe_sys::open::numbers;
+use streampipe_sys::process;
+use streampipe_sys::wait::{Interest, Ready, wait};
+
+use super::orphans;
+
+/// A child process, held by a pidfd: it can never come to mean another process.
+///
+/// # Dropping
+///
+/// A child that has ended is reaped, so no zombie stays. One that still runs goes on running: it is
+/// neither killed nor waited for. It is reaped by this library as soon as, after its end, another
+/// [`Child`] is dropped or [`fork`](crate::fork) is called, and by the system when this process
+/// ends. Its end of the pipe reads our dropped [`Stream`](crate::Stream) as the end of input, which
+/// is the usual way to tell it to finish.
+///
+/// # Examples
+///
+/// See [`fork`](crate::fork).
+#[derive(Debug)]
+#[doc(alias = "pidfd")]
+pub struct Child {
+    id: u32,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Not known to have ended. The descriptor is the pidfd.
+    Running(OwnedFd),
+    /// Reaped, by us or by somebody else; the pidfd is kept for whoever borrows it.
+    Ended(OwnedFd, Option<ExitStatus>),
+    /// Only while being dropped.
+    Dropped,
+}
+
+impl Child {
+    pub(crate) fn new(pid: i32, pidfd: OwnedFd) -> Self {
+        Self { id: pid.unsigned_abs(), state: State::Running(pidfd) }
+    }
+
+    /// Returns the process id; after the child was reaped, the system may give it to another.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Waits until the child has ended, and returns how it did.
+    ///
+    /// Again afterwards it returns the same. Our end of the pipe stays open meanwhile: a child that
+    /// reads to its end before it finishes needs that dropped or shut down first.
+    ///
+    /// # Errors
+    ///
+    /// `ECHILD` if the status is not to be had: somebody else waited for it, or this process ignores
+    /// `SIGCHLD`. The child has ended all the same.
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
+        // Not `waitid` alone: with `SIGCHLD` ignored it would wait for all children.
+        self.wait_until(None)?;
+        self.try_wait()?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Returns how the child ended, or `None` if it still runs. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        match &self.state {
+            State::Running(pidfd) => match process::try_wait(pidfd.as_fd()) {
+                Ok(None) => Ok(None),
+                Ok(Some(status)) => {
+                    self.ended(Some(status));
+                    Ok(Some(status))
+                }
+                Err(error) if error.raw_os_error() == Some(numbers::ECHILD) => {
+                    self.ended(None);
+                    Err(error)
+                }
+                Err(error) => Err(error),
+            },
+            State::Ended(_, Some(status)) => Ok(Some(*status)),
+            State::Ended(_, None) | State::Dropped => {
+                Err(io::Error::from_raw_os_error(numbers::ECHILD))
+            }
+        }
+    }
+
+    /// Waits for at most so long; `None` if the child still runs then.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
+        match Instant::now().checked_add(timeout) {
+            Some(deadline) => self.wait_deadline(deadline),
+            None => self.wait().map(Some),
+        }
+    }
+
+    /// Waits until that instant at most; `None` if the child still runs then.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+        self.wait_until(Some(deadline))?;
+        self.try_wait()
+    }
+
+    /// Kills the child with `SIGKILL`. One that has ended already is no error.
+    ///
+    /// It still has to be waited for, or dropped.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` if the child has taken another identity.
+    #[doc(alias = "SIGKILL")]
+    #[doc(alias = "pidfd_send_signal")]
+    pub fn kill(&mut self) -> io::Result<()> {
+        match &self.state {
+            State::Running(pidfd) => match process::signal(pidfd.as_fd(), numbers::SIGKILL) {
+                Err(error) if error.raw_os_error() == Some(numbers::ESRCH) => Ok(()),
+                done => done,
+            },
+            State::Ended(..) | State::Dropped => Ok(()),
+        }
+    }
+
+    /// The pidfd: readable once the child has ended. See [`os::linux`](crate::os::linux).
+    pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.state {
+            State::Running(pidfd) | State::Ended(pidfd, _) => Some(pidfd.as_fd()),
+            State::Dropped => None,
+        }
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> io::Result<Ready> {
+        match &self.state {
+            State::Running(pidfd) => wait(pidfd.as_fd(), Interest::Readable, deadline),
+            State::Ended(..) | State::Dropped => Ok(Ready::Yes),
+        }
+    }
+
+    fn ended(&mut self, status: Option<ExitStatus>) {
+        if let State::Running(pidfd) = std::mem::replace(&mut self.state, State::Dropped) {
+            self.state = State::Ended(pidfd, status);
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if let State::Running(pidfd) = std::mem::replace(&mut self.state, State::Dropped) {
+            orphans::adopt(pidfd);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::end::{End, Waiting};
+
+/// The most bytes one direction holds.
+const BUFFER: usize = 64 * 1024;
+
+/// What a direction waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wants {
+    ToRead,
+    ToWrite,
+    Nothing,
+}
+
+/// One direction: reads from one end, writes to the other, and holds at most one buffer.
+pub(super) struct Flow<'ends> {
+    from: &'ends End,
+    to: &'ends End,
+    buffer: Vec<u8>,
+    /// `buffer[start..end]` and `fds` were received and not sent yet; the descriptors belong to
+    /// the first of the bytes.
+    start: usize,
+    end: usize,
+    fds: Vec<OwnedFd>,
+    pub(super) wants: Wants,
+    pub(super) delivered: u64,
+    pub(super) dropped: u64,
+    pub(super) fds_dropped: u64,
+    pub(super) trouble: Option<io::Error>,
+}
+
+impl<'ends> Flow<'ends> {
+    pub(super) fn new(from: &'ends End, to: &'ends End) -> Self {
+        Self {
+            from,
+            to,
+            buffer: vec![0; BUFFER],
+            start: 0,
+            end: 0,
+            fds: Vec::new(),
+            wants: Wants::ToRead,
+            delivered: 0,
+            dropped: 0,
+            fds_dropped: 0,
+            trouble: None,
+        }
+    }
+
+    /// Goes on until it would have to wait, or the direction has ended.
+    pub(super) fn advance(&mut self) {
+        while self.wants != Wants::Nothing {
+            let step = if self.start == self.end { self.fill() } else { self.drain() };
+            match step {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The bytes that came with lost descriptors are still there: read on.
+                Err(error) if is_about_fds(&error) => _ = self.trouble.get_or_insert(error),
+                Err(error) => self.give_up(error),
+            }
+        }
+    }
+
+    fn fill(&mut self) -> io::Result<()> {
+        self.wants = Wants::ToRead;
+        let (len, fds) = self.from.recv_fds(&mut self.buffer, Waiting::Never)?;
+        if len == 0 {
+            self.wants = Wants::Nothing;
+            // Passed on; a peer that is gone does not have to be told.
+            let _ = self.to.shutdown(Shutdown::Write);
+            return Ok(());
+        }
+        (self.start, self.end, self.fds) = (0, len, fds);
+        Ok(())
+    }
+
+    fn drain(&mut self) -> io::Result<()> {
+        self.wants = Wants::ToWrite;
+        let fds: Vec<BorrowedFd<'_>> = self.fds.iter().map(AsFd::as_fd).collect();
+        let bytes = &self.buffer[self.start..self.end];
+        let sent = self.to.send_fds(bytes, &fds, Waiting::Never)?;
+        // The kernel has its own copies now.
+        self.fds.clear();
+        self.start += sent;
+        self.delivered += sent as u64;
+        Ok(())
+    }
+
+    /// Ends the direction early: the writer is told, what is pending is counted.
+    fn give_up(&mut self, error: io::Error) {
+        self.wants = Wants::Nothing;
+        self.dropped += (self.end - self.start) as u64;
+        self.fds_dropped += self.fds.len() as u64;
+        self.fds.clear();
+        self.start = self.end;
+        let _ = self.from.shutdown(Shutdown::Read);
+        let _ = self.to.shutdown(Shutdown::Write);
+        self.trouble.get_or_insert(error);
+    }
+}
+
+fn is_about_fds(error: &io::Error) -> bool {
+    use crate::FdError::{Lost, Refused};
+    let inside = error.get_ref().and_then(|inside| inside.downcast_ref());
+    matches!(inside, Some(Lost { .. } | Refused { .. }))
+}

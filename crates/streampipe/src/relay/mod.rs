@@ -1,0 +1,8 @@
+//! Both directions at once: the loop that cannot deadlock.
+
+mod copy_both;
+mod copy_error;
+mod flow;
+
+pub use copy_both::copy_both;
+pub use copy_error::CopyError;
