@@ -27,7 +27,7 @@ impl SignalSet {
             // SAFETY: `set` was initialised by `sigemptyset`; a bad number is an error, ignored.
             unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
         }
-        // SAFETY: `sigemptyset` initialised it.
+        // SAFETY: `sigemptyset` has initialised every byte of it.
         Self(unsafe { set.assume_init() })
     }
 
@@ -37,7 +37,7 @@ impl SignalSet {
         let mut set = MaybeUninit::uninit();
         // SAFETY: `set` is valid for writing a `sigset_t`.
         unsafe { libc::sigfillset(set.as_mut_ptr()) };
-        // SAFETY: `sigfillset` initialised it.
+        // SAFETY: `sigfillset` has initialised every byte of it.
         Self(unsafe { set.assume_init() })
     }
 

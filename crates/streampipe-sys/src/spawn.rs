@@ -218,7 +218,7 @@ fn become_program(orders: &mut Orders<'_>) -> (Step, c_int) {
         if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) } != 0 {
             return (Step::DeathSignal, errno());
         }
-        // SAFETY: `getppid` has no preconditions.
+        // SAFETY: `getppid` takes nothing and touches no memory.
         if unsafe { libc::getppid() } != orders.parent {
             // The parent died before the signal was armed: nobody is left to be told.
             return (Step::DeathSignal, libc::ESRCH);

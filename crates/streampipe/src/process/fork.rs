@@ -45,7 +45,7 @@ pub enum Fork {
 ///
 /// [`ForkRefused`] inside if this process has other threads: the child would not have them, and
 /// would wait for ever for any lock they held, the allocator's included. `EAGAIN` at a limit on
-/// processes, `EMFILE` or `ENFILE` without three free descriptors, `ENOMEM`. After an error there is
+/// processes, `EMFILE` or `ENFILE` without two free descriptors, `ENOMEM`. After an error there is
 /// no child.
 ///
 /// # Examples

@@ -5,3 +5,14 @@ mod support;
 
 /// The call: errors, numbers, close-on-exec.
 mod call;
+/// Conversions, halves, timeouts, threads.
+mod ends;
+/// One system call fails, at every place in turn.
+mod faults;
+/// Other libraries' defects, which we do not have.
+mod regression;
+/// Both directions at once.
+mod relay;
+
+/// The contract, clause by clause.
+mod conformance;

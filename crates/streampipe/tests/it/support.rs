@@ -5,7 +5,7 @@
 //! process of its own, single-threaded (`fork` wants that), under a time limit, and fails if the
 //! body leaves a descriptor, a queued descriptor, or a child behind.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses its part")]
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -120,7 +120,7 @@ pub(crate) fn skip(what: &str, why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {what}: {why}");
 }
 
-fn pass_on_skips(output: &str) {
+pub(crate) fn pass_on_skips(output: &str) {
     for line in output.lines().filter(|line| line.starts_with("skipped: ")) {
         let _ = writeln!(std::io::stderr(), "{line}");
     }

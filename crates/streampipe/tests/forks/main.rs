@@ -1,0 +1,61 @@
+//! Tests of `fork`, each in a process of its own that has one thread.
+//!
+//! The std harness runs even a single test in a second thread, so this target has its own: it runs
+//! itself again for each test and speaks as the std harness does.
+
+#[path = "../it/support.rs"]
+mod support;
+
+/// What each side holds, and what the parent learns of the child.
+mod child;
+/// A peer killed at any moment.
+mod storm;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+/// A test's name and its body.
+type Test = (&'static str, fn());
+
+fn main() -> ExitCode {
+    let tests: Vec<Test> = child::TESTS.iter().chain(storm::TESTS).copied().collect();
+    for (name, body) in &tests {
+        if support::is_alone(&format!("forks::{name}")) {
+            support::checked(body);
+            return ExitCode::SUCCESS;
+        }
+    }
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let filter = args.iter().find(|arg| !arg.starts_with('-')).map_or("", String::as_str);
+    let chosen: Vec<Test> = tests.into_iter().filter(|(name, _)| name.contains(filter)).collect();
+    if args.iter().any(|arg| arg == "--list") {
+        chosen.iter().for_each(|(name, _)| say(&format!("{name}: test\n")));
+        return ExitCode::SUCCESS;
+    }
+    run(&chosen)
+}
+
+fn run(tests: &[Test]) -> ExitCode {
+    say(&format!("\nrunning {} tests\n", tests.len()));
+    let mut failed = 0;
+    for (name, _) in tests {
+        let ran = support::rerun(&format!("forks::{name}"), &[]);
+        support::pass_on_skips(&ran.output);
+        if ran.status.success() {
+            say(&format!("test {name} ... ok\n"));
+        } else {
+            failed += 1;
+            say(&format!("test {name} ... FAILED\n{}\n{}\n", ran.status, ran.output));
+        }
+    }
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    let passed = tests.len() - failed;
+    say(&format!(
+        "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out\n\n"
+    ));
+    ExitCode::from(u8::from(failed > 0))
+}
+
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
