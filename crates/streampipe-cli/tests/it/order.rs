@@ -4,9 +4,9 @@ use crate::running::status_line;
 use crate::support::{ends_within, has_program, skip};
 use crate::trial::{LIMIT, eventually, join, shells};
 
-/// Says who it is at each `SIGHUP`, and lives on.
-const LEFT_LIVES: &str = "trap 'echo left $$ >&2' HUP; echo left $$ >&2; while :; do :; done";
-const RIGHT_LIVES: &str = "trap 'echo right $$ >&2' HUP; echo right $$ >&2; while :; do :; done";
+/// Says who it is at each `SIGTERM`, and lives on.
+const LEFT_LIVES: &str = "trap 'echo left $$ >&2' TERM; echo left $$ >&2; while :; do :; done";
+const RIGHT_LIVES: &str = "trap 'echo right $$ >&2' TERM; echo right $$ >&2; while :; do :; done";
 
 #[test]
 fn the_order_is_right_20_times_out_of_20() {
@@ -32,18 +32,18 @@ fn the_order_is_right_even_if_nobody_looked() {
         let mut running = shells(&["--json"], LEFT_LIVES, RIGHT_LIVES).start();
         let pids = running.pids();
         // A command that passes signals on watches both.
-        running.signal(Signal::HUP);
+        running.signal(Signal::TERM);
         assert_eq!(running.pids(), pids);
         running.signal(Signal::STOP);
         eventually("the command is stopped", || {
             status_line(running.pid(), "State").starts_with('T')
         });
-        end(pids[side], Signal::TERM);
+        end(pids[side], Signal::USR1);
         end(pids[1 - side], Signal::KILL);
         running.signal(Signal::CONT);
         let ended = running.ends();
         assert_eq!(ended.json()["first"], first, "{ended:#?}");
-        let signals = if side == 0 { [Some(15), Some(9)] } else { [Some(9), Some(15)] };
+        let signals = if side == 0 { [Some(10), Some(9)] } else { [Some(9), Some(10)] };
         assert_eq!(ended.signals(), signals);
     }
 }
