@@ -4,6 +4,9 @@ use std::io::{self, Write};
 use std::process::Command;
 use std::time::Instant;
 
+/// The result of a chore.
+pub(super) type Done = Result<(), Box<dyn std::error::Error>>;
+
 /// Rounds; each measures both sides once, in alternating order.
 const ROUNDS: usize = 61;
 

@@ -1,20 +1,12 @@
-//! Our calls beside raw system calls, in one run, interleaved.
+//! What is measured, beside what, in one run.
 
 mod bytes;
+mod calls;
 mod descriptors;
 mod join;
 mod measure;
 mod pairs;
 
+pub(crate) use calls::calls;
 pub(crate) use join::join;
-
-type Done = Result<(), Box<dyn std::error::Error>>;
-
-/// Pairs, bytes and descriptors.
-pub(crate) fn calls() -> Done {
-    measure::print_machine()?;
-    measure::print_header("work", "raw", "ours");
-    pairs::run()?;
-    bytes::run()?;
-    descriptors::run()
-}
+use measure::Done;

@@ -112,7 +112,7 @@ fn waiting_scenario() {
 }
 
 macro_rules! faults {
-    ($($name:ident: $call:literal, $errors:expr, $body:expr;)*) => {$(
+    ($(fn $name:ident() { $call:literal, $errors:expr, $body:expr })*) => {$(
         #[test]
         fn $name() {
             inject(concat!(module_path!(), "::", stringify!($name)), $call, &$errors, $body);
@@ -121,16 +121,27 @@ macro_rules! faults {
 }
 
 faults! {
-    a_failed_sendmsg_sends_nothing_on_a_stream:
-        "sendmsg", ["EINTR", "EAGAIN", "ENOBUFS", "ENOMEM", "ETOOMANYREFS"], stream_scenario;
-    a_failed_recvmsg_consumes_nothing_on_a_stream:
-        "recvmsg", ["EINTR", "EAGAIN", "ENOMEM"], stream_scenario;
-    a_failed_send_sends_nothing_on_a_stream:
-        "sendto", ["EINTR", "EAGAIN", "ENOBUFS"], stream_scenario;
-    a_failed_sendmsg_sends_no_packet: "sendmsg", ["EINTR", "EAGAIN", "ENOBUFS"], packet_scenario;
-    a_failed_recvmsg_consumes_no_packet: "recvmsg", ["EINTR", "EAGAIN", "ENOMEM"], packet_scenario;
-    an_interrupted_wait_goes_on: "ppoll", ["EINTR"], waiting_scenario;
-    an_interrupted_send_goes_on: "sendto", ["EINTR"], waiting_scenario;
+    fn a_failed_sendmsg_sends_nothing_on_a_stream() {
+        "sendmsg", ["EINTR", "EAGAIN", "ENOBUFS", "ENOMEM", "ETOOMANYREFS"], stream_scenario
+    }
+    fn a_failed_recvmsg_consumes_nothing_on_a_stream() {
+        "recvmsg", ["EINTR", "EAGAIN", "ENOMEM"], stream_scenario
+    }
+    fn a_failed_send_sends_nothing_on_a_stream() {
+        "sendto", ["EINTR", "EAGAIN", "ENOBUFS"], stream_scenario
+    }
+    fn a_failed_sendmsg_sends_no_packet() {
+        "sendmsg", ["EINTR", "EAGAIN", "ENOBUFS"], packet_scenario
+    }
+    fn a_failed_recvmsg_consumes_no_packet() {
+        "recvmsg", ["EINTR", "EAGAIN", "ENOMEM"], packet_scenario
+    }
+    fn an_interrupted_wait_goes_on() {
+        "ppoll", ["EINTR"], waiting_scenario
+    }
+    fn an_interrupted_send_goes_on() {
+        "sendto", ["EINTR"], waiting_scenario
+    }
 }
 
 #[test]
