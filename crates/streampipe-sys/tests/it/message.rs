@@ -68,4 +68,20 @@ tests_alone! {
         let received = recv_packet(b.as_fd(), into, Blocking::AsIs).unwrap();
         assert_eq!((received.len, received.full_len), (10, 100));
     }
+
+    fn no_send_raises_sigpipe_even_where_it_kills() {
+        // SAFETY: the default action runs no code of ours; this process runs one test.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        for kind in [libc::SOCK_STREAM, libc::SOCK_SEQPACKET] {
+            let (a, b) = pair(kind);
+            drop(b);
+            for blocking in [Blocking::AsIs, Blocking::Never] {
+                let sent = send(a.as_fd(), b"x", blocking);
+                assert_eq!(sent.unwrap_err().raw_os_error(), Some(libc::EPIPE));
+                let stderr = std::io::stderr();
+                let sent = send_with_fds(a.as_fd(), &[IoSlice::new(b"x")], &[stderr.as_fd()], blocking);
+                assert_eq!(sent.unwrap_err().raw_os_error(), Some(libc::EPIPE));
+            }
+        }
+    }
 }

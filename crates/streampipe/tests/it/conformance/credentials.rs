@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, UCred, sockopt};
 
 use super::{
-    Canary, Datagram, NOTHING, SeqPacket, Stream, hand, hears, hears_no_more, say, take,
-    tests_of_types, with_child,
+    Canary, Datagram, SeqPacket, Stream, hand, hears, hears_no_more, say, take, tests_of_types,
+    with_child,
 };
 
 /// This process.
@@ -30,39 +30,35 @@ tests_of_types! {
         assert_eq!(sockopt::socket_peercred(&a), Ok(own()));
     }
 
-    fn the_peer_is_not_who_holds_the_end_but_who_made_it<E: Stream | SeqPacket | Datagram>() {
-        let (a, b) = E::pair();
-        let maker = own();
+    fn the_peer_is_who_made_the_pair_and_not_who_holds_an_end<E: Stream | SeqPacket | Datagram>() {
         with_child(
-            move |_stream, _| hears(&a, &[Ok(b"held by a child")]),
-            move |_stream| {
-                assert_eq!(sockopt::socket_peercred(&b), Ok(maker));
-                assert_ne!(own().pid, maker.pid);
-                say(&b, b"held by a child");
+            |end: E, child| {
+                hears(&end, &[Ok(b"held by a child")]);
+                assert_eq!(sockopt::socket_peercred(&end), Ok(own()));
+                assert_ne!(own().pid.as_raw_nonzero().get().cast_unsigned(), child.id());
+            },
+            |end: E| {
+                let maker = sockopt::socket_peercred(&end).expect("a socket");
+                assert_eq!(Some(maker.pid), rustix::process::getppid());
+                say(&end, b"held by a child");
             },
         );
     }
 
     fn the_maker_is_remembered_after_its_end<E: Stream | SeqPacket | Datagram>() {
-        let (carrier, far) = E::pair();
-        let mut arrived = None;
-        let mut maker = None;
         with_child(
-            |stream, child| {
-                hears(&stream, &[NOTHING]);
-                maker = Some(child.id());
-                arrived = take(&far).1.pop();
+            |carrier: E, child| {
+                assert!(child.wait().expect("our child").success());
+                let made = take(&carrier).1;
+                let maker = sockopt::socket_peercred(&made[0]).expect("a socket");
+                assert_eq!(maker.pid.as_raw_nonzero().get().cast_unsigned(), child.id());
+                assert_eq!((maker.uid, maker.gid), (own().uid, own().gid));
             },
-            |stream| {
+            |carrier: E| {
                 let (a, _b) = E::pair();
                 hand(&carrier, b"x", &[a.as_fd()]);
-                drop(stream);
             },
         );
-        let arrived = arrived.expect("an end");
-        let credentials = sockopt::socket_peercred(&arrived).expect("a socket");
-        assert_eq!(Some(credentials.pid.as_raw_nonzero().get().cast_unsigned()), maker);
-        assert_eq!((credentials.uid, credentials.gid), (own().uid, own().gid));
     }
 
     fn credentials_that_somebody_asked_for_disturb_no_receive<E: Stream | SeqPacket | Datagram>() {

@@ -28,11 +28,11 @@ use std::fmt::Debug;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::panic::AssertUnwindSafe;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use streampipe::{Child, ConvertError, Datagram, Fork, SeqPacket, Stream};
+use streampipe::{ConvertError, Datagram, SeqPacket, Stream};
 
 /// Long enough to be a wait, short enough to be waited for.
 const SHORT: Duration = Duration::from_millis(20);
@@ -74,6 +74,8 @@ trait End:
     + Sync
     + Sized
 {
+    const NAME: &'static str;
+
     fn pair() -> (Self, Self) {
         Self::try_pair().expect("a pair")
     }
@@ -105,6 +107,8 @@ trait End:
 macro_rules! implement_end {
     ($type:ident, $send:expr, $recv:expr) => {
         impl End for $type {
+            const NAME: &'static str = stringify!($type);
+
             fn try_pair() -> io::Result<(Self, Self)> {
                 <$type>::pair()
             }
@@ -163,11 +167,8 @@ macro_rules! implement_end {
     };
 }
 
-implement_end!(
-    Stream,
-    |mut end: &Stream, bytes| end.write(bytes),
-    |mut end: &Stream, buffer| end.read(buffer)
-);
+implement_end!(Stream, |mut end: &Stream, bytes| end.write(bytes), |mut end: &Stream, buffer| end
+    .read(buffer));
 implement_end!(SeqPacket, SeqPacket::send, SeqPacket::recv);
 implement_end!(Datagram, Datagram::send, Datagram::recv);
 
@@ -320,22 +321,31 @@ impl Canary {
     }
 }
 
-/// Runs both bodies, one of them in a child, each with its end of a fresh stream.
+/// Set in a child to the type of the end that it has.
+const CHILD: &str = "STREAMPIPE_TEST_CHILD";
+
+/// Runs one body here and one in a child, each with its end of a fresh pair.
 ///
-/// What a body captures is open in its process only; a panic in either fails the test.
-fn with_child(parent: impl FnOnce(Stream, &Child), child: impl FnOnce(Stream)) {
-    match streampipe::fork().expect("the process is single-threaded") {
-        Fork::Parent { stream, child: mut process } => {
-            drop(child);
-            parent(stream, &process);
-            assert!(process.wait().expect("our child").success());
+/// Must be all that the body of a test does: the child is this program again, and its test comes
+/// here to find its body. Not by `fork`, which refuses beside the second thread of the harness.
+/// The child's end is its standard input as well, so it is open there until the child ends.
+fn with_child<E: End>(parent: impl FnOnce(E, &mut Child), child: impl FnOnce(E)) {
+    if let Some(wanted) = std::env::var_os(CHILD) {
+        if wanted == E::NAME {
+            let fd = io::stdin().as_fd().try_clone_to_owned().expect("room");
+            child(E::try_from(fd).expect("an end as standard input"));
         }
-        Fork::Child { stream } => {
-            drop(parent);
-            let ended = std::panic::catch_unwind(AssertUnwindSafe(|| child(stream)));
-            std::process::exit(i32::from(ended.is_err()));
-        }
+        return;
     }
+    let (ours, theirs) = E::pair();
+    let mut process = Command::new(std::env::current_exe().expect("the test binary"))
+        .args(std::env::args_os().skip(1))
+        .env(CHILD, E::NAME)
+        .stdin(Into::<OwnedFd>::into(theirs))
+        .spawn()
+        .expect("the process starts");
+    parent(ours, &mut process);
+    assert!(process.wait().expect("our child").success());
 }
 
 /// Whether this kernel is at least that new; if not, says what is not tested.
