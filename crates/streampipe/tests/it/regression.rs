@@ -94,6 +94,8 @@ tests_alone! {
     fn a_send_in_pieces_carries_its_descriptors_once() {
         let (a, b) = pair().unwrap();
         a.set_send_buffer_size(1).unwrap();
+        // With a deadline the pieces are ours, without one the kernel's.
+        a.set_write_timeout(Some(std::time::Duration::from_secs(100))).unwrap();
         let large: Vec<u8> = (0..1_000_000_u32).map(|at| at as u8).collect();
         std::thread::scope(|scope| {
             let receiver = scope.spawn(|| {
