@@ -28,7 +28,7 @@ pub struct CopyError {
     pub left_to_right: u64,
     /// Bytes read from the right end and taken by the left one.
     pub right_to_left: u64,
-    /// Bytes that were read and could not be delivered.
+    /// Bytes that were sent to one of the ends and could not be delivered.
     pub dropped: u64,
     /// Descriptors that were received and could not be delivered; they were closed.
     pub fds_dropped: u64,

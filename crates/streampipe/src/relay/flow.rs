@@ -88,16 +88,26 @@ impl<'ends> Flow<'ends> {
         Ok(())
     }
 
-    /// Ends the direction early: the writer is told, what is pending is counted.
+    /// Ends the direction early: the writer is told, what it has sent already is counted.
     fn give_up(&mut self, error: io::Error) {
         self.wants = Wants::Nothing;
+        let _ = self.to.shutdown(Shutdown::Write);
+        let _ = self.from.shutdown(Shutdown::Read);
+        self.drop_pending();
+        // Nothing can come after the shutdown, so this ends. Left in the queue, the bytes would turn
+        // the end that the writer reads into a reset when the caller closes.
+        while let Ok((len @ 1.., fds)) = self.from.recv_fds(&mut self.buffer, Waiting::Never) {
+            (self.start, self.end, self.fds) = (0, len, fds);
+            self.drop_pending();
+        }
+        self.trouble.get_or_insert(error);
+    }
+
+    fn drop_pending(&mut self) {
         self.dropped += (self.end - self.start) as u64;
         self.fds_dropped += self.fds.len() as u64;
         self.fds.clear();
         self.start = self.end;
-        let _ = self.from.shutdown(Shutdown::Read);
-        let _ = self.to.shutdown(Shutdown::Write);
-        self.trouble.get_or_insert(error);
     }
 }
 
