@@ -69,12 +69,7 @@ pub(crate) struct JoinOptions {
     pub(crate) kill_after: Duration,
 
     /// The two programs with their arguments, with :: between them
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "PROGRAM"
-    )]
+    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
     pub(crate) programs: Vec<OsString>,
 }
 

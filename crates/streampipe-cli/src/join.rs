@@ -7,7 +7,7 @@ use streampipe::join::{Join, Wiring};
 
 use crate::args::JoinOptions;
 use crate::exit_code::Code;
-use crate::messages;
+use crate::messages::{self, printable};
 use crate::report::{self, Names};
 
 pub(crate) fn run(options: &JoinOptions) -> ExitCode {
@@ -41,8 +41,9 @@ pub(crate) fn run(options: &JoinOptions) -> ExitCode {
             if options.json {
                 messages::line(&report::json_error(&error, &names, code));
             } else {
-                let name = error.side().map_or("", |side| names.of_side(side));
-                messages::failure(&format!("{name}: {error}"), error.hint());
+                let name = error.side().map(|side| printable(names.of_side(side)));
+                let name = name.filter(|name| !name.is_empty()).map(|name| name + ": ");
+                messages::failure(&format!("{}{error}", name.unwrap_or_default()), error.hint());
             }
             code.into()
         }

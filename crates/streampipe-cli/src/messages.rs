@@ -17,7 +17,7 @@ pub(crate) fn say(text: &str) {
 
 /// Says what went wrong, and what may help.
 pub(crate) fn failure(text: &str, hint: Option<&str>) {
-    say(text.strip_prefix(": ").unwrap_or(text));
+    say(text);
     if let Some(hint) = hint {
         line(&format!("hint: {hint}"));
     }

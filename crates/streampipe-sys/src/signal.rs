@@ -73,6 +73,8 @@ pub struct Arrived {
     pub signal: i32,
     /// Whether the kernel sent it, as it does for a key at the terminal, rather than a process.
     pub from_kernel: bool,
+    /// With `SIGCHLD`: the child that ended, rather than stopped or went on.
+    pub ended_child: Option<i32>,
 }
 
 impl SignalFd {
@@ -108,9 +110,13 @@ impl SignalFd {
         }
         // SAFETY: `signalfd_siginfo` is plain data, valid for any bytes, and `bytes` has its size.
         let info = unsafe { bytes.as_ptr().cast::<libc::signalfd_siginfo>().read_unaligned() };
+        let signal = i32::try_from(info.ssi_signo).unwrap_or(0);
+        let ended = matches!(info.ssi_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED);
+        let ended_child = i32::try_from(info.ssi_pid).ok();
         Ok(Some(Arrived {
-            signal: i32::try_from(info.ssi_signo).unwrap_or(0),
+            signal,
             from_kernel: info.ssi_code == libc::SI_KERNEL,
+            ended_child: ended_child.filter(|_| signal == libc::SIGCHLD && ended),
         }))
     }
 }

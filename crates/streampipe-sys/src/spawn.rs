@@ -41,8 +41,8 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for a string with a NUL in it; `NotFound` if no such file exists;
-    /// `PermissionDenied` if one exists that cannot be executed.
+    /// `InvalidInput` for a string with a NUL in it; `ENOENT` if no such file exists; `EACCES`, or
+    /// what else the kernel says of its path, if one exists that cannot be executed.
     pub fn new(
         program: &OsStr,
         args: impl Iterator<Item = impl AsRef<OsStr>>,
@@ -388,7 +388,7 @@ fn candidates(
     search: &OsStr,
     directory: Option<&Path>,
 ) -> io::Result<Vec<CString>> {
-    let mut verdict = io::ErrorKind::NotFound;
+    let mut verdict = libc::ENOENT;
     let mut found = Vec::new();
     let names: Vec<_> = if program.as_bytes().contains(&b'/') {
         vec![Path::new(program).to_path_buf()]
@@ -401,16 +401,19 @@ fn candidates(
     for name in names {
         // The child changes its directory first, so that is what a relative name is relative to.
         let seen_from_here = directory.map_or_else(|| name.clone(), |at| at.join(&name));
-        let Ok(facts) = std::fs::metadata(&seen_from_here) else { continue };
-        if facts.is_file() && facts.permissions().mode() & 0o111 != 0 {
-            found.push(string(name.as_os_str())?);
-        } else {
-            verdict = io::ErrorKind::PermissionDenied;
+        match std::fs::metadata(&seen_from_here) {
+            Ok(facts) if facts.is_file() && facts.permissions().mode() & 0o111 != 0 => {
+                found.push(string(name.as_os_str())?);
+            }
+            Ok(_) => verdict = libc::EACCES,
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ENOENT | libc::ENOTDIR) | None => {}
+                Some(errno) => verdict = errno,
+            },
         }
     }
     if found.is_empty() {
-        let errno = if verdict == io::ErrorKind::NotFound { libc::ENOENT } else { libc::EACCES };
-        return Err(io::Error::from_raw_os_error(errno));
+        return Err(io::Error::from_raw_os_error(verdict));
     }
     Ok(found)
 }

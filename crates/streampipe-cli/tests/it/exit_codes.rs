@@ -149,7 +149,6 @@ fn no_programs_and_no_task_are_125() {
 }
 
 #[test]
-#[ignore = "an unknown option is taken for the left program: 127"]
 fn an_unknown_option_is_125() {
     for option in ["--bogus", "--repor", "-x"] {
         assert_usage_error(&join([option, "--", "true", "::", "true"]).ends());

@@ -57,3 +57,6 @@ mod bad_input;
 
 /// The help, as a snapshot.
 mod help;
+
+/// The README's commands, as they stand.
+mod readme;

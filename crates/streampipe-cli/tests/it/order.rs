@@ -50,7 +50,6 @@ fn the_order_is_right_even_if_nobody_looked() {
 
 /// The command is held up between the start of the right program and its first look at it.
 #[test]
-#[ignore = "the left one, watched before, comes out first"]
 fn the_order_is_right_if_the_right_program_ends_before_it_is_watched() {
     let what = "a delay just after the start of the right program";
     if !has_program("strace", what) {

@@ -163,7 +163,6 @@ fn control_characters_are_shown_at_a_timeout_too() {
 }
 
 #[test]
-#[ignore = "`messages::failure` writes the name as it is"]
 fn control_characters_of_a_name_that_is_not_found_are_shown_not_obeyed() {
     for words in [["--", NASTY, "::", "true"], ["--", "true", "::", NASTY]] {
         let ended = join(words).ends();

@@ -10,8 +10,8 @@ use super::watch::{Limits, Member, Watch};
 use super::wiring::{Wires, placements};
 use super::{JoinError, JoinStep, Outcome, Side, Wiring};
 
-/// The signals that [`Join::relay_signals`] passes on.
-const RELAYED: [i32; 3] = [numbers::SIGINT, numbers::SIGTERM, numbers::SIGHUP];
+/// The signals that [`Join::relay_signals`] takes: those it passes on, and the news of a death.
+const TAKEN: [i32; 4] = [numbers::SIGINT, numbers::SIGTERM, numbers::SIGHUP, numbers::SIGCHLD];
 
 /// Two programs, to be joined both ways: what one writes, the other reads.
 ///
@@ -84,8 +84,8 @@ impl Join {
 
     /// Passes `SIGINT`, `SIGTERM` and `SIGHUP` on to both programs, and survives them.
     ///
-    /// For a process whose whole job is the join: the signals are blocked in the calling thread
-    /// while it runs, so no other thread may be there to take them, and an ignored `SIGCHLD` gets
+    /// For a process whose whole job is the join: the signals, and `SIGCHLD`, are blocked in the
+    /// calling thread while it runs, so no other thread may be there to take them, and an ignored `SIGCHLD` gets
     /// its default action back for the whole process. A signal from a key of the terminal, which
     /// the programs got already, is not passed on a second time.
     #[must_use]
@@ -108,9 +108,9 @@ impl Join {
             return self.run_images(&left, &right, None, None);
         }
         signal::stop_ignoring_child_deaths();
-        let relayed = SignalSet::of(&RELAYED);
-        let before = relayed.block();
-        let outcome = SignalFd::open(&relayed)
+        let taken = SignalSet::of(&TAKEN);
+        let before = taken.block();
+        let outcome = SignalFd::open(&taken)
             .map_err(JoinError::preparing)
             .and_then(|signals| self.run_images(&left, &right, Some(&signals), Some(before)));
         before.set();
@@ -147,9 +147,9 @@ impl Join {
             }
             // `own` closes here: this process keeps no copy of a started program's ends.
         };
-        let left = start(Side::Left, left, wires.take_left())?;
-        let mut watch = Watch::new(self.limits, signals).map_err(JoinError::watching)?;
-        watch.add(Side::Left, left)?;
+        // Before anything runs, so that nothing runs if it fails.
+        let mut watch = Watch::new(self.limits, signals).map_err(JoinError::preparing)?;
+        watch.add(Side::Left, start(Side::Left, left, wires.take_left())?)?;
         match start(Side::Right, right, wires.take_right()) {
             Ok(right) => watch.add(Side::Right, right)?,
             Err(error) => {

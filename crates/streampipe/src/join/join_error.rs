@@ -28,9 +28,9 @@ pub struct JoinError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JoinStep {
-    /// The program's file, arguments or directory: nothing was started.
+    /// The program's file or arguments: nothing was started.
     Find,
-    /// Making pipes, a process, or placing descriptors.
+    /// Making pipes or a process, changing its directory, placing its descriptors.
     Prepare,
     /// Executing the program's file.
     Execute,
@@ -74,8 +74,9 @@ impl JoinError {
     /// Whether there is one that cannot be executed (a shell's exit code 126).
     #[must_use]
     pub fn is_not_executable(&self) -> bool {
-        let denied = self.cause.raw_os_error() == Some(numbers::EACCES);
-        self.step == JoinStep::Execute || (self.step == JoinStep::Find && denied)
+        let errno = self.cause.raw_os_error();
+        let is_there = errno.is_some() && errno != Some(numbers::ENOENT);
+        self.step == JoinStep::Execute || (self.step == JoinStep::Find && is_there)
     }
 
     /// What to do about it, where the system's own words mislead.
@@ -100,8 +101,7 @@ impl From<Step> for JoinStep {
     fn from(step: Step) -> Self {
         match step {
             Step::Exec => Self::Execute,
-            Step::Directory => Self::Find,
-            Step::Clone | Step::DeathSignal | Step::Descriptor => Self::Prepare,
+            Step::Clone | Step::Directory | Step::DeathSignal | Step::Descriptor => Self::Prepare,
         }
     }
 }

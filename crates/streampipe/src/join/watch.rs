@@ -86,7 +86,7 @@ impl<'signals> Watch<'signals> {
             members: [None, None],
             first: None,
             pressure: Pressure::None,
-            deadline: limits.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            deadline: None,
             timed_out: false,
         })
     }
@@ -109,7 +109,9 @@ impl<'signals> Watch<'signals> {
         }
     }
 
+    /// Waits for both; the time runs from here.
     pub(super) fn until_both_ended(mut self) -> Result<Outcome, JoinError> {
+        self.deadline = self.limits.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         if let Err(cause) = self.until_none_runs() {
             self.running().for_each(|member| member.signal(numbers::SIGKILL));
             return Err(JoinError::watching(cause));
@@ -150,14 +152,31 @@ impl<'signals> Watch<'signals> {
         };
         member.end(how);
         self.arrivals.remove(&member.pidfd)?;
+        // If both have ended, the signal knows which was first, even if it was not watched yet.
+        self.relay()?;
         self.first.get_or_insert(side);
         Ok(())
+    }
+
+    /// Of several deaths before anybody looks, the kernel keeps the news of the first.
+    fn note_first(&mut self, ended_child: Option<i32>) {
+        let is_it = |side: Side| {
+            let member = self.members[side as usize].as_ref();
+            member.is_some_and(|member| Some(member.pid) == ended_child)
+        };
+        if let Some(side) = [Side::Left, Side::Right].into_iter().find(|&side| is_it(side)) {
+            self.first.get_or_insert(side);
+        }
     }
 
     /// Passes a signal on to both, unless the kernel sent it to their process group already.
     fn relay(&mut self) -> io::Result<()> {
         let Some(signals) = self.signals else { return Ok(()) };
-        while let Some(Arrived { signal, from_kernel }) = signals.take()? {
+        while let Some(Arrived { signal, from_kernel, ended_child }) = signals.take()? {
+            if signal == numbers::SIGCHLD {
+                self.note_first(ended_child);
+                continue;
+            }
             let own_group = process::group_of(0)?;
             for member in self.running() {
                 let has_it =

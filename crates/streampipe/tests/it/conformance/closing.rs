@@ -172,6 +172,8 @@ tests_of_types! {
     fn the_end_comes_when_the_last_process_closes<E: Stream | SeqPacket>() {
         with_child(
             |carrier: E, _| {
+                // Not earlier: what waits in its end is part of what the child compares.
+                hears(&carrier, &[Ok(b"ready")]);
                 let (a, b) = E::pair();
                 carrier.send_fds(b"hold it", &[a.as_fd()]).expect("another pair's end can travel");
                 hears(&carrier, &[Ok(b"I have it")]);
@@ -183,6 +185,7 @@ tests_of_types! {
                 hears(&b, &[NOTHING]);
             },
             |carrier: E| {
+                say(&carrier, b"ready");
                 let held = take(&carrier).1;
                 say(&carrier, b"I have it");
                 hears(&carrier, &[Ok(b"let go")]);
@@ -385,7 +388,7 @@ tests_alone! {
         }
     }
 
-    fn a_stdio_or_descriptor_made_of_an_end_is_the_last_handle() {
+    fn an_end_given_up_as_a_descriptor_still_counts() {
         let (a, b) = stream();
         let a = OwnedFd::from(a);
         hears_no_more(&b);

@@ -62,7 +62,7 @@ tests_of_types! {
     }
 
     /// The kernel cuts it off without a word, unless asked for `MSG_TRUNC`.
-    fn a_packet_longer_than_the_buffer_is_an_error_that_says_both_lengths<E: SeqPacket | Datagram>() {
+    fn a_packet_longer_than_the_buffer_is_an_error_with_both_lengths<E: SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         say(&a, b"0123456789");
         say(&a, b"next");
@@ -160,6 +160,21 @@ tests_alone! {
         assert_eq!(a.write_vectored(&[]).unwrap(), 0);
         assert_eq!(b.read_vectored(&mut []).unwrap(), 0);
         hears_no_more(&b);
+    }
+
+    /// As in std; the kernel refuses more than 1024 at once.
+    #[ignore = "the library hands all of them to the kernel, which says `EMSGSIZE`"]
+    fn a_stream_takes_any_number_of_pieces() {
+        let (mut a, mut b) = stream();
+        let bytes = [b'x'; 2000];
+        let pieces: Vec<IoSlice<'_>> = bytes.chunks(1).map(IoSlice::new).collect();
+        let sent = a.write_vectored(&pieces).expect("some of them");
+        assert!(0 < sent && sent <= 2000);
+        let mut buffer = [0; 2000];
+        let mut into: Vec<IoSliceMut<'_>> = buffer.chunks_mut(1).map(IoSliceMut::new).collect();
+        let heard = b.read_vectored(&mut into).expect("some of them");
+        assert!(0 < heard && heard <= sent);
+        assert!(buffer[..heard].iter().all(|&byte| byte == b'x'));
     }
 
     fn a_write_of_0_bytes_delivers_nothing() {

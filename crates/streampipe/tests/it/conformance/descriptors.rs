@@ -14,7 +14,7 @@ use streampipe::{FdError, PacketError};
 
 use super::{
     Canary, Datagram, End, LONG, NOTHING, SHORT, SeqPacket, Stream, datagram, fill, hand,
-    has_kernel, hear, hears, hears_no_more, inside, say, seqpacket, stream, take, tests_of_types,
+    has_kernel, hears, hears_no_more, inside, say, seqpacket, stream, take, tests_of_types,
     with_child,
 };
 use crate::support::{FreeDescriptors, file_with, identity, tests_alone};
@@ -116,7 +116,7 @@ tests_of_types! {
         assert_eq!(rustix::io::fcntl_getfd(&inherited), Ok(FdFlags::empty()));
     }
 
-    fn a_descriptor_arrives_though_its_sender_closed_it_and_all_else<E: Stream | SeqPacket | Datagram>() {
+    fn a_descriptor_arrives_though_its_sender_closed_all<E: Stream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         let canaries = hand_canaries(&a, b"x", 1);
         drop(a);
@@ -127,7 +127,7 @@ tests_of_types! {
         assert!(canaries[0].is_gone());
     }
 
-    fn descriptors_keep_their_order_within_a_send_and_across_sends<E: Stream | SeqPacket | Datagram>() {
+    fn descriptors_keep_their_order_within_and_across_sends<E: Stream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         let first = hand_canaries(&a, b"x", 3);
         let second = hand_canaries(&a, b"y", 2);
@@ -228,7 +228,7 @@ tests_of_types! {
     }
 
     /// The kernel says `EINVAL`, as it does for much else.
-    fn more_than_253_descriptors_are_refused_and_nothing_is_sent<E: Stream | SeqPacket | Datagram>() {
+    fn more_than_253_descriptors_are_refused_and_not_sent<E: Stream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         let (canary, writer) = Canary::new();
         let sent = a.send_fds(b"x", &[writer.as_fd(); MOST + 1]);
@@ -267,7 +267,8 @@ tests_of_types! {
             }
             hears(&b, &[Ok(b"after")]);
         }
-        are_heard(&hand_and_take(&a, &b, 0).1, &[]);
+        let (canaries, arrived) = hand_and_take(&a, &b, 2);
+        are_heard(&arrived, &canaries);
     }
 
     fn just_enough_room_is_enough<E: Stream | SeqPacket | Datagram>() {
@@ -279,7 +280,7 @@ tests_of_types! {
         are_heard(&arrived, &canaries);
     }
 
-    fn a_plain_receive_without_room_says_that_descriptors_are_lost<E: Stream | SeqPacket | Datagram>() {
+    fn a_plain_receive_without_room_says_what_is_lost<E: Stream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         let canaries = hand_canaries(&a, b"with", 2);
         let starved = FreeDescriptors::exactly(1);
@@ -293,7 +294,7 @@ tests_of_types! {
         are_heard(&arrived, &canaries);
     }
 
-    fn an_end_that_refuses_descriptors_makes_the_senders_call_fail<E: Stream | SeqPacket | Datagram>() {
+    fn an_end_that_refuses_descriptors_fails_their_sender<E: Stream | SeqPacket | Datagram>() {
         if !has_kernel(6, 16, "the kernel's refusal of descriptors") {
             return;
         }
@@ -306,13 +307,14 @@ tests_of_types! {
         assert!(canary.is_gone());
         hears_no_more(&b);
         say(&a, b"bytes");
-        hand(&a, b"more", &[]);
-        assert_eq!(hear(&b).expect("bytes")[..4], b"bytesmore"[..4]);
+        hears(&b, &[Ok(b"bytes")]);
+        hand(&a, b"none", &[]);
+        assert!(takes(&b, b"none", 0).is_empty());
         let back = hand_canaries(&b, b"back", 1);
         are_heard(&takes(&a, b"back", 1), &back);
     }
 
-    fn descriptors_queued_before_a_refusal_are_closed_and_the_bytes_stay<E: Stream | SeqPacket | Datagram>() {
+    fn descriptors_queued_before_a_refusal_are_closed<E: Stream | SeqPacket | Datagram>() {
         for plainly in [true, false] {
             let (a, b) = E::pair();
             let canaries = hand_canaries(&a, b"with", 2);
@@ -338,7 +340,6 @@ tests_of_types! {
             assert_eq!(fd_error(sent, ErrorKind::InvalidInput), expected);
         }
         hears_no_more(&b);
-        assert_eq!(b.as_fd().as_raw_fd(), b.as_raw_fd());
     }
 
     /// What the kernel does unasked.
@@ -421,6 +422,47 @@ tests_of_types! {
         canary.hears(&takes(&other, b"x", 2)[1]);
     }
 
+    /// Its 0 bytes are told of with the error, so that they are no end afterwards.
+    fn a_packet_of_0_bytes_that_lost_its_descriptors_is_over<E: SeqPacket | Datagram>() {
+        let (a, b) = E::pair();
+        let canaries = hand_canaries(&a, b"", 2);
+        say(&a, b"after");
+        let starved = FreeDescriptors::exactly(1);
+        let received = b.recv_fds(&mut [0; 8]);
+        drop(starved);
+        let expected = FdError::Lost { arrived: 1, bytes: 0 };
+        assert_eq!(fd_error(received, ErrorKind::Other), expected);
+        assert!(canaries.iter().all(Canary::is_gone));
+        hears(&b, &[Ok(b"after")]);
+    }
+
+    fn descriptors_of_a_packet_too_long_are_closed_and_counted<E: SeqPacket | Datagram>() {
+        let (a, b) = E::pair();
+        let expected = PacketError::TooLong { packet: 10, buffer: 4, fds_closed: 2 };
+        for plainly in [true, false] {
+            let canaries = hand_canaries(&a, b"0123456789", 2);
+            let received = match plainly {
+                true => b.recv(&mut [0; 4]),
+                false => b.recv_fds(&mut [0; 4]).map(|(len, _)| len),
+            };
+            let error = received.expect_err("too long");
+            assert_eq!(error.kind(), ErrorKind::InvalidData);
+            assert_eq!(inside::<PacketError>(&error), expected);
+            assert!(canaries.iter().all(Canary::is_gone));
+        }
+        hears_no_more(&b);
+    }
+
+    fn a_packet_that_waits_is_not_lost_to_a_short_buffer<E: SeqPacket | Datagram>() {
+        let (a, b) = E::pair();
+        let canaries = hand_canaries(&a, b"0123456789", 1);
+        fd_error(b.recv(&mut [0; 10]), ErrorKind::InvalidData);
+        let error = b.recv_fds(&mut [0; 4]).expect_err("too long");
+        let expected = PacketError::TooLong { packet: 10, buffer: 4, fds_closed: 0 };
+        assert_eq!(inside::<PacketError>(&error), expected);
+        are_heard(&takes(&b, b"0123456789", 1), &canaries);
+    }
+
     fn a_full_pipe_takes_no_descriptors_either<E: Stream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         let queued = fill(&a, b"four");
@@ -441,7 +483,7 @@ tests_of_types! {
     }
 
     /// Engine probe: the kernel's limit for who has no privileges, over all processes of the user.
-    fn more_descriptors_in_flight_than_a_user_may_have_are_refused<E: Stream | SeqPacket | Datagram>() {
+    fn too_many_descriptors_in_flight_are_refused<E: Stream | SeqPacket | Datagram>() {
         let own = rustix::thread::capabilities(None).expect("of this thread");
         let mut fewer = own;
         fewer.effective -= CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_RESOURCE;
@@ -523,7 +565,7 @@ tests_alone! {
         let into = &mut [&mut two[..], &mut many].map(IoSliceMut::new);
         let waiting = FdError::Waiting { count: 1, bytes: 5 };
         assert_eq!(fd_error(b.read_vectored(into), ErrorKind::InvalidData), waiting);
-        assert_eq!(b.read(&mut []).unwrap_or(0), 0);
+        assert_eq!(b.read(&mut []).unwrap(), 0, "no bytes are asked for");
         are_heard(&takes(&b, b"01234", 1), &canaries);
         hears(&b, &[Ok(b"5678")]);
     }
@@ -576,6 +618,16 @@ tests_alone! {
         hears(&b, &[NOTHING]);
     }
 
+    #[ignore = "the library fails with `FdError::Waiting`, where `read` returns 0"]
+    fn a_scattered_read_of_0_bytes_returns_0_while_descriptors_wait() {
+        let (a, mut b) = stream();
+        let canaries = hand_canaries(&a, b"x", 1);
+        assert_eq!(b.read_vectored(&mut []).unwrap(), 0);
+        fd_error(b.recv(&mut [0]), ErrorKind::InvalidData);
+        assert_eq!(b.read_vectored(&mut []).unwrap(), 0);
+        are_heard(&takes(&b, b"x", 1), &canaries);
+    }
+
     /// The kernel hands over the descriptors with no byte; here both wait.
     fn a_receive_of_0_bytes_of_a_stream_leaves_descriptors_where_they_are() {
         let (a, b) = stream();
@@ -584,41 +636,6 @@ tests_alone! {
         let error = b.recv_fds(&mut []).expect_err("no room for a byte");
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         are_heard(&takes(&b, b"x", 1), &canaries);
-    }
-
-    fn descriptors_of_a_packet_that_is_too_long_are_closed_and_counted() {
-        fn check<E: End>() {
-            let (a, b) = E::pair();
-            let expected = PacketError::TooLong { packet: 10, buffer: 4, fds_closed: 2 };
-            for plainly in [true, false] {
-                let canaries = hand_canaries(&a, b"0123456789", 2);
-                let received = match plainly {
-                    true => b.recv(&mut [0; 4]),
-                    false => b.recv_fds(&mut [0; 4]).map(|(len, _)| len),
-                };
-                let error = received.expect_err("too long");
-                assert_eq!(error.kind(), ErrorKind::InvalidData);
-                assert_eq!(inside::<PacketError>(&error), expected);
-                assert!(canaries.iter().all(Canary::is_gone));
-            }
-            hears_no_more(&b);
-        }
-        check::<SeqPacket>();
-        check::<Datagram>();
-    }
-
-    fn a_packet_that_waits_is_not_lost_to_a_short_buffer() {
-        fn check<E: End>() {
-            let (a, b) = E::pair();
-            let canaries = hand_canaries(&a, b"0123456789", 1);
-            fd_error(b.recv(&mut [0; 10]), ErrorKind::InvalidData);
-            let error = b.recv_fds(&mut [0; 4]).expect_err("too long");
-            let expected = PacketError::TooLong { packet: 10, buffer: 4, fds_closed: 0 };
-            assert_eq!(inside::<PacketError>(&error), expected);
-            are_heard(&takes(&b, b"0123456789", 1), &canaries);
-        }
-        check::<SeqPacket>();
-        check::<Datagram>();
     }
 
     fn descriptors_of_a_large_send_arrive_exactly_once() {

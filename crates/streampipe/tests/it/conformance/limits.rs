@@ -80,7 +80,7 @@ fn all_threads_wait(process: u32) -> bool {
 
 /// Stops a process and lets it go on.
 fn interrupt(process: u32) {
-    let pid = Pid::from_raw(process.cast_signed()).expect("a process");
+    let pid = i32::try_from(process).ok().and_then(Pid::from_raw).expect("a process");
     rustix::process::kill_process(pid, Signal::STOP).expect("our child");
     let stopped = rustix::process::waitpid(Some(pid), WaitOptions::UNTRACED);
     assert!(stopped.expect("our child").expect("stopped").1.stopped());
@@ -198,7 +198,7 @@ tests_of_types! {
         assert_eq!(a.set_recv_buffer_size(1 << 30), most("rmem_max"));
     }
 
-    fn a_send_buffer_that_shrinks_below_what_is_queued_is_full<E: Stream | SeqPacket | Datagram>() {
+    fn a_send_buffer_smaller_than_its_queue_is_full<E: Stream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         for _ in 0..20 {
             say(&a, &[b'x'; 1000]);
@@ -230,7 +230,7 @@ tests_of_types! {
         }
     }
 
-    fn a_wait_that_reaches_its_timeout_says_so_and_changes_nothing<E: Stream | SeqPacket | Datagram>() {
+    fn a_wait_that_reaches_its_timeout_changes_nothing<E: Stream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         b.set_read_timeout(Some(SHORT)).unwrap();
         hears(&b, &[Err(ErrorKind::TimedOut), Err(ErrorKind::TimedOut)]);
