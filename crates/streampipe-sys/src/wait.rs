@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -40,6 +40,17 @@ pub fn wait(
     };
     let mut watched = [PollFd::from_borrowed_fd(fd, events)];
     poll_until(&mut watched, deadline)
+}
+
+/// Waits for so long, or until the deadline if that comes first, for nothing.
+///
+/// # Errors
+///
+/// Those of `ppoll(2)`, `EINTR` excepted.
+pub fn pause(time: Duration, deadline: Option<Instant>) -> io::Result<()> {
+    let until = Instant::now() + time;
+    poll_until(&mut [], Some(deadline.map_or(until, |deadline| deadline.min(until))))?;
+    Ok(())
 }
 
 /// What one socket is waited for, and what of it came.

@@ -11,11 +11,12 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use streampipe_sys::cmsg::MAX_FDS;
 use streampipe_sys::message::{self, Blocking, Received};
 use streampipe_sys::open::{self, numbers};
-use streampipe_sys::wait::{Interest, Ready, wait};
+use streampipe_sys::wait::{Interest, Ready, pause, wait};
 use streampipe_sys::{fd, queue, sockopt};
 
 use super::held::Held;
@@ -23,6 +24,15 @@ use super::modes::{Modes, Waiting};
 use super::shared::{Link, Refusal, Side};
 use super::{ConvertError, FdError};
 use crate::call::{Family, Type};
+
+/// The most buffers one call takes (`UIO_MAXIOV`); the rest waits for the next call, as in std.
+const MOST_BUFFERS: usize = 1024;
+
+/// How often a call may be told to wait right after the wait said ready, before it slows down.
+const FRUITLESS: u32 = 16;
+
+/// How much it slows down.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A handle of an end.
 #[derive(Debug)]
@@ -125,6 +135,11 @@ impl End {
         buffers: &mut [IoSliceMut<'_>],
         waiting: Waiting,
     ) -> io::Result<usize> {
+        if buffers.iter().all(|buffer| buffer.is_empty()) {
+            return Ok(0);
+        }
+        let most = buffers.len().min(MOST_BUFFERS);
+        let buffers = &mut buffers[..most];
         if let Some(mut held) = self.side().held() {
             let Some(front) = held.front_mut() else { return Ok(0) };
             if !front.fds.is_empty() {
@@ -134,9 +149,6 @@ impl End {
             let moved = front.scatter(buffers);
             self.side().settle(&mut held);
             return Ok(moved);
-        }
-        if buffers.iter().all(|buffer| buffer.is_empty()) {
-            return Ok(0);
         }
         let received = self.receive(buffers, waiting)?;
         if received.fds.is_empty() && !received.fds_lost {
@@ -182,6 +194,7 @@ impl End {
         bytes: &[IoSlice<'_>],
         waiting: Waiting,
     ) -> io::Result<usize> {
+        let bytes = &bytes[..bytes.len().min(MOST_BUFFERS)];
         self.patiently(Interest::Writable, waiting, |blocking| {
             message::send_with_fds(self.fd.as_fd(), bytes, &[], blocking)
         })
@@ -268,7 +281,7 @@ impl End {
             Waiting::Forever => (Blocking::AsIs, None),
             Waiting::Until(deadline) => (Blocking::Never, Some(deadline)),
         };
-        loop {
+        for attempt in 0_u32.. {
             match call(blocking) {
                 // Either the deadline forbids sleeping in the call, or somebody who shares the open
                 // file description set `O_NONBLOCK` on it (A16): this handle waits all the same.
@@ -278,7 +291,13 @@ impl End {
             if wait(self.fd.as_fd(), interest, deadline)? == Ready::TimedOut {
                 return Err(io::ErrorKind::TimedOut.into());
             }
+            if attempt >= FRUITLESS {
+                // Other readers are always faster, or the peer makes `poll` lie (an urgent byte):
+                // it costs time, not the processor.
+                pause(PAUSE, deadline)?;
+            }
         }
+        Err(io::ErrorKind::TimedOut.into())
     }
 
     fn receive(&self, buffers: &mut [IoSliceMut<'_>], waiting: Waiting) -> io::Result<Received> {

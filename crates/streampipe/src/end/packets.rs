@@ -5,12 +5,12 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use streampipe_sys::message::{self, Blocking, Received};
 use streampipe_sys::open::numbers;
+use streampipe_sys::queue;
 use streampipe_sys::wait::{Interest, peer_has_finished};
 
 use super::core::End;
 use super::held::Held;
 use super::modes::Waiting;
-use super::shared::Side;
 use super::{FdError, PacketError};
 
 /// Whether 0 bytes can mean the end.
@@ -140,10 +140,11 @@ impl End {
 
     /// Decides what 0 bytes without descriptors meant.
     ///
-    /// While the peer's direction is open they were a packet of 0 bytes. Once it is over, what
-    /// comes next decides: if there is another packet, it was no end.
+    /// While the peer's direction is open, or anything is behind them, they were a packet of 0
+    /// bytes. Once the direction is over and no byte is queued, there may still be a packet of
+    /// descriptors alone.
     fn end_or_empty(&self, buffer: &mut [u8]) -> io::Result<Answer> {
-        if !peer_has_finished(self.as_fd())? {
+        if !peer_has_finished(self.as_fd())? || queue::bytes_queued(self.as_fd())? > 0 {
             return Err(PacketError::Empty.into());
         }
         let next = self.receive_packet(buffer, Waiting::Never);
@@ -161,21 +162,30 @@ impl End {
 
     /// The packet read to tell an empty one from the end: the empty one is reported first.
     fn keep_behind_empty(&self, buffer: &mut [u8], received: Received) -> io::Error {
-        if let Err(error) = check_length(&received, buffer.len()) {
-            return error;
-        }
-        let side: &Side = self.side();
         if self.must_not_hand_over(&received) {
             return self.keep_for_later(&[IoSliceMut::new(buffer)], received);
         }
-        side.hold(Held::gather(&[IoSliceMut::new(buffer)], received.len, received.fds));
+        let len = received.len.min(buffer.len());
+        self.side().hold(Held::gather(&[IoSliceMut::new(buffer)], len, received.fds));
         PacketError::Empty.into()
     }
 
     fn receive_packet(&self, buffer: &mut [u8], waiting: Waiting) -> io::Result<Received> {
         let buffers = &mut [IoSliceMut::new(buffer)];
         self.patiently(Interest::Readable, waiting, |blocking: Blocking| {
-            message::recv_packet(self.as_fd(), buffers, blocking)
+            let received = message::recv_packet(self.as_fd(), buffers, blocking);
+            match received {
+                // What a call that sleeps answers once we have shut our reading down: for a
+                // datagram, `poll` says readable for ever and the call that does not sleep says wait.
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        && waiting != Waiting::Never
+                        && peer_has_finished(self.as_fd())? =>
+                {
+                    Ok(Received { len: 0, full_len: 0, fds: Vec::new(), fds_lost: false })
+                }
+                other => other,
+            }
         })
     }
 }

@@ -13,7 +13,7 @@ struct Pair {
     sides: [Side; 2],
     /// The descriptor numbers of all live handles of both sides: what `OverItself` looks for.
     /// A number is in the list exactly while a handle owns it.
-    numbers: Mutex<Vec<RawFd>>,
+    numbers: Mutex<Vec<(usize, RawFd)>>,
 }
 
 /// The state of one socket.
@@ -71,6 +71,14 @@ impl Side {
         self.possibly_held.store(!held.is_empty(), Relaxed);
     }
 
+    /// Closes and drops what nobody can receive any more.
+    fn forget_held(&self) {
+        if self.possibly_held.load(Relaxed) {
+            let held = std::mem::take(&mut *self.lock());
+            drop(held);
+        }
+    }
+
     pub(super) fn remember_reset(&self) {
         self.reset.store(true, Relaxed);
     }
@@ -116,7 +124,7 @@ pub(super) struct Link {
 impl Link {
     /// Links for both ends of a new pair.
     pub(super) fn for_pair(first: RawFd, second: RawFd) -> (Self, Self) {
-        let numbers = Mutex::new(vec![first, second]);
+        let numbers = Mutex::new(vec![(0, first), (1, second)]);
         let pair = Arc::new(Pair { numbers, ..Pair::default() });
         let other = Arc::clone(&pair);
         (Self { pair, side: 0, number: first }, Self { pair: other, side: 1, number: second })
@@ -124,13 +132,13 @@ impl Link {
 
     /// A link for an end whose peer is not known here.
     pub(super) fn for_one(number: RawFd) -> Self {
-        let pair = Arc::new(Pair { numbers: Mutex::new(vec![number]), ..Pair::default() });
+        let pair = Arc::new(Pair { numbers: Mutex::new(vec![(0, number)]), ..Pair::default() });
         Self { pair, side: 0, number }
     }
 
     /// A link for one more handle of the same socket.
     pub(super) fn for_clone(&self, number: RawFd) -> Self {
-        self.numbers().push(number);
+        self.numbers().push((self.side, number));
         Self { pair: Arc::clone(&self.pair), side: self.side, number }
     }
 
@@ -141,10 +149,10 @@ impl Link {
     /// The first of these numbers that is a handle of this pair.
     pub(super) fn find_own(&self, mut numbers: impl Iterator<Item = RawFd>) -> Option<usize> {
         let own = self.numbers();
-        numbers.position(|number| own.contains(&number))
+        numbers.position(|number| own.iter().any(|&(_, it)| it == number))
     }
 
-    fn numbers(&self) -> MutexGuard<'_, Vec<RawFd>> {
+    fn numbers(&self) -> MutexGuard<'_, Vec<(usize, RawFd)>> {
         self.pair.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -152,8 +160,14 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         let mut numbers = self.numbers();
-        if let Some(at) = numbers.iter().position(|&number| number == self.number) {
+        if let Some(at) = numbers.iter().position(|&(_, number)| number == self.number) {
             numbers.swap_remove(at);
+        }
+        let was_last = numbers.iter().all(|&(side, _)| side != self.side);
+        drop(numbers);
+        if was_last {
+            // The other side may live on in this process, and the pair with it.
+            self.side().forget_held();
         }
     }
 }

@@ -197,7 +197,6 @@ tests_of_types! {
         assert!(canaries.iter().all(Canary::is_gone));
     }
 
-    #[ignore = "the library keeps them open while the other end is open in this process"]
     fn descriptors_that_wait_are_closed_with_the_end<E: Stream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         let canaries = hand_canaries(&a, b"with", 1);
@@ -618,7 +617,6 @@ tests_alone! {
         hears(&b, &[NOTHING]);
     }
 
-    #[ignore = "the library fails with `FdError::Waiting`, where `read` returns 0"]
     fn a_scattered_read_of_0_bytes_returns_0_while_descriptors_wait() {
         let (a, mut b) = stream();
         let canaries = hand_canaries(&a, b"x", 1);
