@@ -281,7 +281,8 @@ impl End {
             Waiting::Forever => (Blocking::AsIs, None),
             Waiting::Until(deadline) => (Blocking::Never, Some(deadline)),
         };
-        for attempt in 0_u32.. {
+        let mut fruitless = 0_u32;
+        loop {
             match call(blocking) {
                 // Either the deadline forbids sleeping in the call, or somebody who shares the open
                 // file description set `O_NONBLOCK` on it (A16): this handle waits all the same.
@@ -291,13 +292,13 @@ impl End {
             if wait(self.fd.as_fd(), interest, deadline)? == Ready::TimedOut {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            if attempt >= FRUITLESS {
+            fruitless = fruitless.saturating_add(1);
+            if fruitless > FRUITLESS {
                 // Other readers are always faster, or the peer makes `poll` lie (an urgent byte):
                 // it costs time, not the processor.
                 pause(PAUSE, deadline)?;
             }
         }
-        Err(io::ErrorKind::TimedOut.into())
     }
 
     fn receive(&self, buffers: &mut [IoSliceMut<'_>], waiting: Waiting) -> io::Result<Received> {
