@@ -154,6 +154,11 @@ import os, pty, signal, sys
 pid, terminal = pty.fork()
 if pid == 0:
     os.execv(sys.argv[1], sys.argv[1:])
+def give_up(*_):
+    os.killpg(pid, signal.SIGKILL)
+    sys.exit('it took too long: %r' % text)
+signal.signal(signal.SIGALRM, give_up)
+signal.alarm(20)
 text = b''
 def until(*words):
     global text

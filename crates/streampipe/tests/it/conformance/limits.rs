@@ -179,9 +179,10 @@ tests_of_types! {
     }
 
     /// Engine probe: the kernel's bookkeeping.
-    fn the_buffers_are_doubled_and_kept_within_bounds<E: Stream | SeqPacket | Datagram>() {
+    fn the_buffers_are_doubled_and_kept_in_bounds<E: Stream | SeqPacket | Datagram>() {
         let most = |name: &str| -> usize {
-            let text = std::fs::read_to_string(format!("/proc/sys/net/core/{name}")).expect("/proc");
+            let path = format!("/proc/sys/net/core/{name}");
+            let text = std::fs::read_to_string(path).expect("/proc is mounted");
             2 * text.trim().parse::<usize>().expect("a number")
         };
         let (a, b) = E::pair();
@@ -198,7 +199,7 @@ tests_of_types! {
         assert_eq!(a.set_recv_buffer_size(1 << 30), most("rmem_max"));
     }
 
-    fn a_send_buffer_smaller_than_its_queue_is_full<E: Stream | SeqPacket | Datagram>() {
+    fn a_send_buffer_below_its_queue_is_full<E: Stream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         for _ in 0..20 {
             say(&a, &[b'x'; 1000]);

@@ -52,6 +52,7 @@
 //! |  | `an_empty_packet_is_not_the_end_if_the_peer_then_writes_no_more` |
 //! |  | `empty_packets_directly_in_front_of_the_end_are_the_end` |
 //! |  | `two_empty_packets_are_not_the_end_if_a_packet_follows_and_the_peer_closes` |
+//! |  | `two_empty_packets_are_not_the_end_if_descriptors_alone_follow` |
 //! |  | `an_empty_packet_is_reported_before_a_packet_that_is_too_long` |
 //! |  | `an_empty_packet_is_reported_before_the_descriptors_that_follow` |
 //! |  | `an_empty_packet_is_reported_before_the_data_and_the_reset` |
@@ -86,8 +87,8 @@
 //! | all mixes of buffer sizes | `any_mix_of_sizes_loses_nothing_and_keeps_the_order` |
 //! |  | `packets_of_any_mix_of_sizes_stay_whole` |
 //! | 278 messages of 1 byte, 93 of 1000 | `a_default_pipe_holds_278_bytes_or_93_thousands` |
-//! | `SO_SNDBUF`, `SO_RCVBUF`: doubled, clamped | `the_buffers_are_doubled_and_kept_within_bounds` |
-//! | the same: shrinking, enlarging | `a_send_buffer_smaller_than_its_queue_is_full` |
+//! | `SO_SNDBUF`, `SO_RCVBUF`: doubled, clamped | `the_buffers_are_doubled_and_kept_in_bounds` |
+//! | the same: shrinking, enlarging | `a_send_buffer_below_its_queue_is_full` |
 //! |  | `a_send_buffer_that_grows_wakes_a_writer` |
 //! | `SO_RCVBUFFORCE` | not offered: it wants privileges, and the size is ignored |
 //! | timeouts | `a_wait_that_reaches_its_timeout_changes_nothing` |
@@ -135,6 +136,8 @@
 //! | own `SHUT_WR`: write | `own_shutdown_of_writing_makes_writes_fail` |
 //! | own `SHUT_WR`: the peer reads | `the_end_comes_after_the_queue_when_the_peer_writes_no_more` |
 //! |  | `a_datagram_reader_is_not_told_that_the_peer_writes_no_more` |
+//! | the queue before the end, also while a receive waits | `what_is_sent_just_before_a_shutdown_comes_before_the_end` |
+//! |  | `what_is_queued_before_own_shutdown_comes_before_the_end` |
 //! | shutdown clears no queue; the other half works on | `a_shutdown_clears_neither_queue` |
 //! |  | `own_shutdown_of_writing_makes_writes_fail` |
 //! | shutdown twice, in any order; for all handles | `a_shutdown_may_come_twice_and_in_any_order` |
