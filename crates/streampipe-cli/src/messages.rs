@@ -25,9 +25,14 @@ pub(crate) fn failure(text: &str, hint: Option<&str>) {
 
 /// Help and version go to standard output; wrong arguments are our own failure.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        let text = error.render().to_string();
+        say(text.trim_end().trim_start_matches("error: "));
+        return Code::OwnFailure.into();
+    }
     // A reader that went away is no failure.
     let _ = error.print();
-    if error.use_stderr() { Code::OwnFailure.into() } else { Code::Success.into() }
+    Code::Success.into()
 }
 
 /// Text from outside, made safe for a terminal: control characters are shown, not obeyed.

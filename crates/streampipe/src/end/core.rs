@@ -3,7 +3,8 @@
 //! Rules of this file:
 //!
 //! 1. An operation that returns an error has consumed nothing and sent nothing, except where its
-//!    error says otherwise ([`PacketError::TooLong`]).
+//!    error says otherwise ([`PacketError::TooLong`]). (Linux itself breaks this for datagrams: a
+//!    refused send discards what was not received.)
 //! 2. Descriptors go with the first byte of a send, exactly once: after the kernel has taken a
 //!    byte, no later step of the same call carries control data.
 //! 3. What cannot be handed over is held for the next receive, never dropped.

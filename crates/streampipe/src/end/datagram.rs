@@ -24,6 +24,7 @@ const KIND: Type = Type::DGRAM;
 ///   [`Child`](crate::Child) to ask.
 /// - After the peer closed, the first [`send`](Self::send) fails with `ConnectionRefused`, later ones
 ///   with `NotConnected`. The peer's own `shutdown` is not told to a reader either.
+/// - That first refused `send` also makes Linux throw away **what we have not received yet**.
 /// - **A confined child can leave it**: whoever holds an end can send from it to any named socket it
 ///   can reach, and connect it elsewhere, even inside a `chroot`. Never give one to a process that
 ///   you do not trust.
@@ -58,7 +59,7 @@ impl Datagram {
     ///
     /// # Errors
     ///
-    /// `NotConnected` once the peer is known to be gone.
+    /// None on a pair; doing it twice is no error.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.end.shutdown(how)
     }

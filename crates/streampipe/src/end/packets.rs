@@ -141,10 +141,13 @@ impl End {
     /// Decides what 0 bytes without descriptors meant.
     ///
     /// While the peer's direction is open, or anything is behind them, they were a packet of 0
-    /// bytes. Once the direction is over and no byte is queued, there may still be a packet of
-    /// descriptors alone.
+    /// bytes. Where `/proc` does not tell of descriptors, one more receive does.
     fn end_or_empty(&self, buffer: &mut [u8]) -> io::Result<Answer> {
-        if !peer_has_finished(self.as_fd())? || queue::bytes_queued(self.as_fd())? > 0 {
+        // In this order: once it has finished, nothing is added to the queue.
+        if !peer_has_finished(self.as_fd())?
+            || queue::bytes_queued(self.as_fd())? > 0
+            || queue::fds_queued(self.as_fd()) > Some(0)
+        {
             return Err(PacketError::Empty.into());
         }
         let next = self.receive_packet(buffer, Waiting::Never);
@@ -173,19 +176,21 @@ impl End {
     fn receive_packet(&self, buffer: &mut [u8], waiting: Waiting) -> io::Result<Received> {
         let buffers = &mut [IoSliceMut::new(buffer)];
         self.patiently(Interest::Readable, waiting, |blocking: Blocking| {
-            let received = message::recv_packet(self.as_fd(), buffers, blocking);
-            match received {
-                // What a call that sleeps answers once we have shut our reading down: for a
-                // datagram, `poll` says readable for ever and the call that does not sleep says wait.
-                Err(error)
-                    if error.kind() == io::ErrorKind::WouldBlock
-                        && waiting != Waiting::Never
-                        && peer_has_finished(self.as_fd())? =>
-                {
-                    Ok(Received { len: 0, full_len: 0, fds: Vec::new(), fds_lost: false })
-                }
-                other => other,
+            let first = message::recv_packet(self.as_fd(), buffers, blocking);
+            if waiting == Waiting::Never
+                || !would_block(&first)
+                || !peer_has_finished(self.as_fd())?
+            {
+                return first;
             }
+            // Reading was shut down: for a datagram, `poll` says readable for ever, a call that may
+            // sleep returns 0, and this one says wait. Asked once more, for what was queued between
+            // the first answer and the shutdown.
+            let again = message::recv_packet(self.as_fd(), buffers, Blocking::Never);
+            if would_block(&again) {
+                return Ok(Received { len: 0, full_len: 0, fds: Vec::new(), fds_lost: false });
+            }
+            again
         })
     }
 }
@@ -195,6 +200,10 @@ impl End {
 enum Taking {
     Bytes,
     BytesAndFds,
+}
+
+fn would_block(received: &io::Result<Received>) -> bool {
+    received.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 fn says_nothing(received: &Received) -> bool {

@@ -15,6 +15,9 @@ pub struct Outcome {
     /// How the right program ended.
     pub right: Ended,
     /// Which of the two ended first, in the order the kernel saw them end.
+    ///
+    /// Without [`relay_signals`](super::Join::relay_signals), a right program that ends in the
+    /// microseconds before it is watched may come second.
     pub first: Side,
     /// Whether the timeout came before both had ended.
     pub timed_out: bool,

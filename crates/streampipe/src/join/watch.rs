@@ -105,7 +105,15 @@ impl<'signals> Watch<'signals> {
     pub(super) fn stop(&mut self) {
         self.press();
         if self.until_none_runs().is_err() {
-            self.running().for_each(|member| member.signal(numbers::SIGKILL));
+            self.kill();
+        }
+    }
+
+    /// What is left if even watching fails.
+    fn kill(&self) {
+        for member in self.running() {
+            member.signal(numbers::SIGKILL);
+            let _ = process::wait(member.pidfd.as_fd());
         }
     }
 
@@ -113,7 +121,7 @@ impl<'signals> Watch<'signals> {
     pub(super) fn until_both_ended(mut self) -> Result<Outcome, JoinError> {
         self.deadline = self.limits.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         if let Err(cause) = self.until_none_runs() {
-            self.running().for_each(|member| member.signal(numbers::SIGKILL));
+            self.kill();
             return Err(JoinError::watching(cause));
         }
         let [Some(left), Some(right)] = self.members else {

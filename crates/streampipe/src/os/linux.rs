@@ -44,7 +44,10 @@ pub trait EndExt: AsFd {
         sockopt::cookie(self.as_fd())
     }
 
-    /// Returns how many bytes are queued for this end to receive; for packets, all of them.
+    /// Returns how many bytes are queued for this end to receive.
+    ///
+    /// Of a `SeqPacket` all packets count, of a `Datagram` the first. What an error of this library
+    /// left for the next receive is not counted.
     ///
     /// # Errors
     ///
