@@ -14,6 +14,10 @@ pub enum Side {
 }
 
 /// What a fork is turned into: made before it, split by it.
+///
+/// Not for use outside of streampipe, whose `Fork` is the one implementation: it changes when
+/// streampipe wants it to.
+#[doc(hidden)]
 pub trait FromFork: Sized {
     /// What both sides start from, for example a pair.
     type Prepared;

@@ -136,7 +136,9 @@ pub fn stop_ignoring_child_deaths() {
     unsafe { libc::sigaction(libc::SIGCHLD, std::ptr::null(), now.as_mut_ptr()) };
     // SAFETY: all zeros is a valid `sigaction`, whether or not the call wrote to it.
     let now = unsafe { now.assume_init() };
-    if now.sa_sigaction == libc::SIG_IGN || now.sa_flags & libc::SA_NOCLDWAIT != 0 {
+    let is_default = now.sa_sigaction == libc::SIG_DFL;
+    let throws_away = is_default && now.sa_flags & libc::SA_NOCLDWAIT != 0;
+    if now.sa_sigaction == libc::SIG_IGN || throws_away {
         // SAFETY: the default action runs no code of ours.
         unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     }

@@ -219,7 +219,9 @@ fn become_program(orders: &mut Orders<'_>) -> (Step, c_int) {
             return (Step::DeathSignal, errno());
         }
         // SAFETY: `getppid` takes nothing and touches no memory.
-        if unsafe { libc::getppid() } != orders.parent {
+        let parent = unsafe { libc::getppid() };
+        // 0 is a parent outside of the child's pid namespace, of whom no more can be known.
+        if parent != orders.parent && parent != 0 {
             // The parent died before the signal was armed: nobody is left to be told.
             return (Step::DeathSignal, libc::ESRCH);
         }

@@ -53,53 +53,38 @@ pub fn pause(time: Duration, deadline: Option<Instant>) -> io::Result<()> {
     Ok(())
 }
 
-/// What one socket is waited for, and what of it came.
-#[derive(Debug)]
-pub struct Watch<'fd> {
+/// What one socket is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Interests<'fd> {
     /// The descriptor.
     pub fd: BorrowedFd<'fd>,
-    /// In: wait until it is readable. Out: it is.
+    /// Until there is something to read, or the end.
     pub readable: bool,
-    /// In: wait until it is writable. Out: it is, or its peer has hung up.
+    /// Until there is room to write, or a peer that will never read again.
     pub writable: bool,
 }
 
-/// Waits until one of the descriptors is ready for something it is watched for.
+/// Waits until one of two descriptors is ready for something it is waited for, or the deadline.
 ///
-/// A watch for nothing is left out, so that a hang-up there cannot wake the caller for ever.
+/// One that is waited for nothing is left out, so that a hang-up there cannot wake the caller for
+/// ever.
 ///
 /// # Errors
 ///
 /// Those of `ppoll(2)`, `EINTR` excepted.
-pub fn wait_any(watches: &mut [Watch<'_>; 2]) -> io::Result<()> {
-    let events = watches.each_ref().map(|watch| {
+pub fn wait_any(two: [Interests<'_>; 2], deadline: Option<Instant>) -> io::Result<Ready> {
+    let events = |interests: &Interests<'_>| {
         let mut events = PollFlags::empty();
-        events.set(PollFlags::IN, watch.readable);
-        events.set(PollFlags::OUT, watch.writable);
+        events.set(PollFlags::IN, interests.readable);
+        events.set(PollFlags::OUT, interests.writable);
         events
-    });
-    let mut polled = [
-        PollFd::from_borrowed_fd(watches[0].fd, events[0]),
-        PollFd::from_borrowed_fd(watches[1].fd, events[1]),
-    ];
-    let polled = match (events[0].is_empty(), events[1].is_empty()) {
-        (true, false) => &mut polled[1..],
-        (false, true) => &mut polled[..1],
-        _ => &mut polled[..],
     };
-    poll_until(polled, None)?;
-    let skipped = usize::from(events[0].is_empty() && !events[1].is_empty());
-    let came: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
-    for (index, watch) in watches.iter_mut().enumerate() {
-        let came = index
-            .checked_sub(skipped)
-            .and_then(|at| came.get(at).copied())
-            .unwrap_or(PollFlags::empty());
-        let over = came.intersects(PollFlags::HUP | PollFlags::ERR);
-        watch.readable = watch.readable && (over || came.contains(PollFlags::IN));
-        watch.writable = watch.writable && (over || came.contains(PollFlags::OUT));
-    }
-    Ok(())
+    let mut watched: Vec<PollFd<'_>> = two
+        .iter()
+        .filter(|interests| interests.readable || interests.writable)
+        .map(|interests| PollFd::from_borrowed_fd(interests.fd, events(interests)))
+        .collect();
+    poll_until(&mut watched, deadline)
 }
 
 /// Whether the peer's direction towards this socket is over: it shut down, closed or died.

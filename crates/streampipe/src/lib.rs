@@ -56,7 +56,7 @@ pub use end::{
     WriteHalf, pair,
 };
 pub use process::{Child, Fork, ForkRefused, fork, fork_unchecked};
-pub use relay::{CopyError, copy_both};
+pub use relay::{CopyError, copy_both, copy_both_timeout};
 
 /// The README's examples, compiled and run.
 #[cfg(doctest)]

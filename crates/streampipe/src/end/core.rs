@@ -101,6 +101,7 @@ impl End {
     pub(super) fn refuse_fds(&self) -> io::Result<()> {
         // First, so that nothing is handed over between the two steps.
         self.side().refuse(Refusal::OnReceipt);
+        self.side().close_held_fds();
         match sockopt::refuse_rights(self.fd.as_fd()) {
             Ok(()) => {}
             // Linux before 6.16: closing what arrives is all there is.
@@ -152,6 +153,10 @@ impl End {
             return Ok(moved);
         }
         let received = self.receive(buffers, waiting)?;
+        if received.len == 0 && self.side().held().is_some() {
+            // While this call slept, another thread met descriptors: that comes before the end.
+            return self.read_vectored(buffers, waiting);
+        }
         if received.fds.is_empty() && !received.fds_lost {
             return Ok(received.len);
         }
@@ -170,18 +175,29 @@ impl End {
             ));
         }
         let buffers = &mut [IoSliceMut::new(buffer)];
-        if let Some(mut held) = self.side().held() {
-            let Some(front) = held.front_mut() else { return Ok((0, Vec::new())) };
-            let moved = front.scatter(buffers);
-            let fds = std::mem::take(&mut front.fds);
-            self.side().settle(&mut held);
-            return Ok((moved, fds));
+        if let Some(taken) = self.take_held_fds(buffers) {
+            return Ok(taken);
         }
         let received = self.receive(buffers, waiting)?;
+        if received.len == 0 {
+            // What another thread met while this call slept comes before the end.
+            if let Some(taken) = self.take_held_fds(buffers) {
+                return Ok(taken);
+            }
+        }
         if self.must_not_hand_over(&received) {
             return Err(self.keep_for_later(buffers, received));
         }
         Ok((received.len, received.fds))
+    }
+
+    fn take_held_fds(&self, buffers: &mut [IoSliceMut<'_>]) -> Option<(usize, Vec<OwnedFd>)> {
+        let mut held = self.side().held()?;
+        let front = held.front_mut()?;
+        let moved = front.scatter(buffers);
+        let fds = std::mem::take(&mut front.fds);
+        self.side().settle(&mut held);
+        Some((moved, fds))
     }
 
     pub(crate) fn write(&self, bytes: &[u8], waiting: Waiting) -> io::Result<usize> {

@@ -272,10 +272,10 @@ macro_rules! handle_traits {
             }
         }
 
-        #[doc = concat!("Takes over a connected `AF_LOCAL` socket of type `", $constant, "`.")]
+        #[doc = concat!("Takes over an `AF_LOCAL` socket of type `", $constant, "` that does not listen.")]
         ///
         /// On failure the descriptor is in the error. If `O_NONBLOCK` is set, the handle is
-        /// non-blocking.
+        /// non-blocking. The descriptor keeps its number, and close-on-exec as it is.
         impl TryFrom<OwnedFd> for $name {
             type Error = ConvertError;
 

@@ -26,6 +26,14 @@ pub enum PacketError {
         /// How many descriptors came with it, and were closed.
         fds_closed: usize,
     },
+    /// A packet that an earlier error left waiting is longer than the buffer. Nothing is lost: it
+    /// waits for a larger one, with its descriptors.
+    Waiting {
+        /// The packet's length in bytes.
+        packet: usize,
+        /// The buffer's length in bytes.
+        buffer: usize,
+    },
     /// A packet of 0 bytes, which a reader would take for the end: refused on the way out, and
     /// reported on the way in, where a peer without this library sent it.
     Empty,
@@ -42,6 +50,9 @@ impl fmt::Display for PacketError {
                 "packet of {packet} bytes in a buffer of {buffer}: the rest is lost, and \
                  {fds_closed} descriptors were closed"
             ),
+            Self::Waiting { packet, buffer } => {
+                write!(f, "a packet of {packet} bytes waits for a buffer of more than {buffer}")
+            }
             Self::Empty => {
                 f.write_str("a packet of 0 bytes would read as the end; send at least 1")
             }

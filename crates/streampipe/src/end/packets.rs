@@ -63,7 +63,10 @@ impl End {
             return taken.map(|(len, _)| len);
         }
         let Answer::Packet(received) = self.ask_for_packet(buffer, ending, waiting)? else {
-            return Ok(0);
+            // What another thread met while this call slept comes before the end.
+            return self
+                .take_held(buffer, Taking::Bytes)
+                .map_or(Ok(0), |it| it.map(|(len, _)| len));
         };
         check_length(&received, buffer.len())?;
         if received.fds.is_empty() && !received.fds_lost {
@@ -82,7 +85,7 @@ impl End {
             return taken;
         }
         let Answer::Packet(received) = self.ask_for_packet(buffer, ending, waiting)? else {
-            return Ok((0, Vec::new()));
+            return self.take_held(buffer, Taking::BytesAndFds).unwrap_or(Ok((0, Vec::new())));
         };
         check_length(&received, buffer.len())?;
         if self.must_not_hand_over(&received) {
@@ -105,7 +108,7 @@ impl End {
         }
         if bytes > buffer.len() {
             let (packet, buffer) = (bytes, buffer.len());
-            return Some(Err(PacketError::TooLong { packet, buffer, fds_closed: 0 }.into()));
+            return Some(Err(PacketError::Waiting { packet, buffer }.into()));
         }
         let len = front.scatter(&mut [IoSliceMut::new(buffer)]);
         let fds = std::mem::take(&mut front.fds);

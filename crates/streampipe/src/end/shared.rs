@@ -71,6 +71,16 @@ impl Side {
         self.possibly_held.store(!held.is_empty(), Relaxed);
     }
 
+    /// Closes the descriptors that wait; their bytes go on waiting.
+    pub(super) fn close_held_fds(&self) {
+        let mut held = self.lock();
+        let closed: Vec<_> = held.iter_mut().flat_map(|it| std::mem::take(&mut it.fds)).collect();
+        held.retain(|it| !it.is_empty());
+        self.possibly_held.store(!held.is_empty(), Relaxed);
+        drop(held);
+        drop(closed);
+    }
+
     /// Closes and drops what nobody can receive any more.
     fn forget_held(&self) {
         if self.possibly_held.load(Relaxed) {

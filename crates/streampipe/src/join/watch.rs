@@ -8,11 +8,15 @@ use streampipe_sys::arrivals::Arrivals;
 use streampipe_sys::open::numbers;
 use streampipe_sys::process;
 use streampipe_sys::signal::{Arrived, SignalFd};
+use streampipe_sys::wait::pause;
 
 use super::{AsleepIn, Ended, Ending, JoinError, Outcome, Side};
 
 /// How long a program may outlive `SIGKILL` before it is given up: it hangs in the kernel.
 const PATIENCE_AFTER_KILL: Duration = Duration::from_secs(10);
+
+/// How often a dead program is looked at that a debugger has not let go of.
+const TRACED_PAUSE: Duration = Duration::from_millis(10);
 
 /// The name of the signals' descriptor among the arrivals; the programs' are 0 and 1.
 const SIGNALS: u64 = 2;
@@ -47,6 +51,8 @@ pub(super) struct Watch<'signals> {
     signals: Option<&'signals SignalFd>,
     limits: Limits,
     members: [Option<Member>; 2],
+    /// Signals that came before both programs had been started.
+    early: Vec<i32>,
     first: Option<Side>,
     pressure: Pressure,
     deadline: Option<Instant>,
@@ -84,6 +90,7 @@ impl<'signals> Watch<'signals> {
             signals,
             limits,
             members: [None, None],
+            early: Vec::new(),
             first: None,
             pressure: Pressure::None,
             deadline: None,
@@ -91,14 +98,35 @@ impl<'signals> Watch<'signals> {
         })
     }
 
-    /// Watches this program; if it cannot, stops all there are.
+    /// Watches this program; if it cannot, kills all there are.
     pub(super) fn add(&mut self, side: Side, member: Member) -> Result<(), JoinError> {
         let added = self.arrivals.add(&member.pidfd, side as u64);
         self.members[side as usize] = Some(member);
-        added.map_err(|cause| {
-            self.stop();
+        added.and_then(|()| self.relay_early(side)).map_err(|cause| {
+            self.kill();
             JoinError::watching(cause)
         })
+    }
+
+    /// Passes on what came while the programs were being started: the one that has just started
+    /// has seen none of it, wherever it came from. Rather twice in this moment than not at all.
+    fn relay_early(&mut self, started: Side) -> io::Result<()> {
+        let Some(signals) = self.signals else { return Ok(()) };
+        let already = self.early.len();
+        while let Some(arrived) = signals.take()? {
+            match arrived.signal {
+                numbers::SIGCHLD => self.note_first(arrived.ended_child),
+                signal => self.early.push(signal),
+            }
+        }
+        for side in [started, started.other()] {
+            let news = if side == started { &self.early[..] } else { &self.early[already..] };
+            if let Some(member) = self.members[side as usize].as_ref().filter(|it| !it.has_ended())
+            {
+                news.iter().for_each(|&signal| member.signal(signal));
+            }
+        }
+        Ok(())
     }
 
     /// Ends what runs: `SIGTERM`, and `SIGKILL` when its time is up.
@@ -153,7 +181,8 @@ impl<'signals> Watch<'signals> {
     fn reap(&mut self, side: Side) -> io::Result<()> {
         let Some(member) = &mut self.members[side as usize] else { return Ok(()) };
         let how = match process::try_wait(member.pidfd.as_fd()) {
-            Ok(None) => return Ok(()),
+            // Traced: dead, and not ours to reap until the tracer has done so.
+            Ok(None) => return pause(TRACED_PAUSE, self.deadline),
             Ok(Some(status)) => status.into(),
             Err(error) if error.raw_os_error() == Some(numbers::ECHILD) => Ending::Unknown,
             Err(error) => return Err(error),
@@ -187,8 +216,11 @@ impl<'signals> Watch<'signals> {
             }
             let own_group = process::group_of(0)?;
             for member in self.running() {
-                let has_it =
-                    from_kernel && process::group_of(member.pid).is_ok_and(|it| it == own_group);
+                // A key at the terminal reaches the whole foreground group; a hang-up only the
+                // leader of the session.
+                let has_it = signal == numbers::SIGINT
+                    && from_kernel
+                    && process::group_of(member.pid).is_ok_and(|it| it == own_group);
                 if !has_it {
                     member.signal(signal);
                 }

@@ -29,7 +29,8 @@ pub enum Wiring {
     /// A program that closes one of the two closes nothing, so two filters that wait for the end of
     /// their input deadlock; for programs that call `shutdown`, or need no half-close.
     Socket,
-    /// The two ends of one stream pipe on this descriptor of each; 0, 1 and 2 are left alone.
+    /// The two ends of one stream pipe on this descriptor of each, 3 or more; standard input, output
+    /// and error are left alone.
     Fd(i32),
 }
 
@@ -58,6 +59,10 @@ impl Wires {
                     right: vec![(right.into(), 0), (right_too.into(), 1)],
                 })
             }
+            Wiring::Fd(..3) => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "descriptors 0, 1 and 2 are left alone: give 3 or more",
+            )),
             Wiring::Fd(number) => {
                 let (left, right) = Stream::pair()?;
                 Ok(Self { left: vec![(left.into(), number)], right: vec![(right.into(), number)] })

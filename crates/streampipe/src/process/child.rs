@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 
 use streampipe_sys::open::numbers;
 use streampipe_sys::process;
-use streampipe_sys::wait::{Interest, Ready, wait};
+use streampipe_sys::wait::{Interest, Ready, pause, wait};
 
 use super::orphans;
+
+/// How often a dead child is looked at that a debugger has not let go of.
+const TRACED_PAUSE: Duration = Duration::from_millis(10);
 
 /// A child process, held by a pidfd: it can never come to mean another process.
 ///
@@ -60,9 +63,11 @@ impl Child {
     /// `ECHILD` if the status is not to be had: somebody else waited for it, or this process ignores
     /// `SIGCHLD`. The child has ended all the same.
     pub fn wait(&mut self) -> io::Result<ExitStatus> {
-        // Not `waitid` alone: with `SIGCHLD` ignored it would wait for all children.
-        self.wait_until(None)?;
-        self.try_wait()?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+        if let State::Running(pidfd) = &self.state {
+            let ended = process::wait(pidfd.as_fd());
+            return self.note(ended.map(Some)).map(Option::unwrap_or_default);
+        }
+        Ok(self.try_wait()?.unwrap_or_default())
     }
 
     /// Returns how the child ended, or `None` if it still runs. Never blocks.
@@ -72,18 +77,10 @@ impl Child {
     /// As [`wait`](Self::wait).
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         match &self.state {
-            State::Running(pidfd) => match process::try_wait(pidfd.as_fd()) {
-                Ok(None) => Ok(None),
-                Ok(Some(status)) => {
-                    self.ended(Some(status));
-                    Ok(Some(status))
-                }
-                Err(error) if error.raw_os_error() == Some(numbers::ECHILD) => {
-                    self.ended(None);
-                    Err(error)
-                }
-                Err(error) => Err(error),
-            },
+            State::Running(pidfd) => {
+                let ended = process::try_wait(pidfd.as_fd());
+                self.note(ended)
+            }
             State::Ended(_, Some(status)) => Ok(Some(*status)),
             State::Ended(_, None) | State::Dropped => {
                 Err(io::Error::from_raw_os_error(numbers::ECHILD))
@@ -109,8 +106,17 @@ impl Child {
     ///
     /// As [`wait`](Self::wait).
     pub fn wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
-        self.wait_until(Some(deadline))?;
-        self.try_wait()
+        loop {
+            let ready = self.wait_until(Some(deadline))?;
+            if let Some(status) = self.try_wait()? {
+                return Ok(Some(status));
+            }
+            if ready == Ready::TimedOut || Instant::now() >= deadline {
+                return Ok(None);
+            }
+            // The pidfd says dead, and there is nothing to reap: a debugger has not let go of it.
+            pause(TRACED_PAUSE, Some(deadline))?;
+        }
     }
 
     /// Kills the child with `SIGKILL`. One that has ended already is no error.
@@ -145,6 +151,16 @@ impl Child {
             State::Running(pidfd) => wait(pidfd.as_fd(), Interest::Readable, deadline),
             State::Ended(..) | State::Dropped => Ok(Ready::Yes),
         }
+    }
+
+    /// Remembers the status, or that it is not to be had.
+    fn note(&mut self, ended: io::Result<Option<ExitStatus>>) -> io::Result<Option<ExitStatus>> {
+        match &ended {
+            Ok(Some(status)) => self.ended(Some(*status)),
+            Err(error) if error.raw_os_error() == Some(numbers::ECHILD) => self.ended(None),
+            Ok(None) | Err(_) => {}
+        }
+        ended
     }
 
     fn ended(&mut self, status: Option<ExitStatus>) {

@@ -1,9 +1,10 @@
 use std::io;
+use std::time::{Duration, Instant};
 
-use streampipe_sys::wait::{Watch, wait_any};
+use streampipe_sys::wait::{Interests, Ready, wait_any};
 
 use super::CopyError;
-use super::flow::{Flow, Wants};
+use super::flow::{Advanced, Flow, Wants};
 use crate::Stream;
 
 /// Copies both ways between two ends until both directions have ended.
@@ -16,7 +17,8 @@ use crate::Stream;
 /// When one side ends its direction, that end is passed on by a
 /// [`shutdown`](Stream::shutdown) and the other direction goes on. Returns the numbers of bytes
 /// copied from left to right and from right to left. The ends stay open, with both directions of
-/// each shut down; they are not closed, and their settings are neither used nor changed.
+/// each shut down; they are not closed, and their settings, timeouts among them, are neither used nor
+/// changed: [`copy_both_timeout`] is the bounded form.
 ///
 /// # Errors
 ///
@@ -45,34 +47,101 @@ use crate::Stream;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn copy_both(left: &Stream, right: &Stream) -> io::Result<(u64, u64)> {
+    copy_until(left, right, None)
+}
+
+/// Copies both ways as [`copy_both`], for at most so long.
+///
+/// # Errors
+///
+/// As [`copy_both`]; when the time is up, a [`CopyError`] whose cause is `TimedOut`: both directions
+/// were ended then, and what had been sent and not delivered is counted as dropped.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::ErrorKind;
+/// use std::time::Duration;
+///
+/// let (_silent, left) = streampipe::pair()?;
+/// let (right, _silent_too) = streampipe::pair()?;
+/// let error = streampipe::copy_both_timeout(&left, &right, Duration::from_millis(10)).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::TimedOut);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn copy_both_timeout(
+    left: &Stream,
+    right: &Stream,
+    timeout: Duration,
+) -> io::Result<(u64, u64)> {
+    copy_until(left, right, Instant::now().checked_add(timeout))
+}
+
+fn copy_until(left: &Stream, right: &Stream, deadline: Option<Instant>) -> io::Result<(u64, u64)> {
     let mut onward = Flow::new(&left.end, &right.end);
     let mut back = Flow::new(&right.end, &left.end);
-    let mut trouble = None;
     loop {
-        onward.advance();
-        back.advance();
+        let turns = [onward.advance(), back.advance()];
         if onward.wants == Wants::Nothing && back.wants == Wants::Nothing {
             break;
         }
-        let mut watches = [
-            Watch {
-                fd: left.end.as_fd(),
-                readable: onward.wants == Wants::ToRead,
-                writable: back.wants == Wants::ToWrite,
-            },
-            Watch {
-                fd: right.end.as_fd(),
-                readable: back.wants == Wants::ToRead,
-                writable: onward.wants == Wants::ToWrite,
-            },
-        ];
-        if let Err(error) = wait_any(&mut watches) {
-            trouble = Some(error);
-            break;
+        let late = deadline.is_some_and(|at| Instant::now() >= at);
+        let waited = if late {
+            Ok(Ready::TimedOut)
+        } else if turns.contains(&Advanced::ForOneTurn) {
+            Ok(Ready::Yes)
+        } else {
+            wait_for(left, right, &onward, &back, deadline)
+        };
+        match waited {
+            Ok(Ready::Yes) => {}
+            Ok(Ready::TimedOut) => {
+                end_both(&mut onward, &mut back, || io::ErrorKind::TimedOut.into())
+            }
+            Err(error) => {
+                let kind = error.kind();
+                onward.give_up(error);
+                end_both(&mut onward, &mut back, || kind.into());
+            }
         }
     }
+    result_of(onward, back)
+}
+
+/// Sleeps until one of the directions can go on.
+fn wait_for(
+    left: &Stream,
+    right: &Stream,
+    onward: &Flow<'_>,
+    back: &Flow<'_>,
+    deadline: Option<Instant>,
+) -> io::Result<Ready> {
+    wait_any([interests(left, onward, back), interests(right, back, onward)], deadline)
+}
+
+fn interests<'end>(end: &'end Stream, reads: &Flow<'_>, writes: &Flow<'_>) -> Interests<'end> {
+    Interests {
+        fd: end.end.as_fd(),
+        readable: reads.wants == Wants::ToRead,
+        writable: writes.wants == Wants::ToWrite,
+    }
+}
+
+fn end_both<'ends>(
+    onward: &mut Flow<'ends>,
+    back: &mut Flow<'ends>,
+    error: impl Fn() -> io::Error,
+) {
+    for flow in [onward, back] {
+        if flow.wants != Wants::Nothing {
+            flow.give_up(error());
+        }
+    }
+}
+
+fn result_of(onward: Flow<'_>, back: Flow<'_>) -> io::Result<(u64, u64)> {
     let copied = (onward.delivered, back.delivered);
-    match trouble.or(onward.trouble).or(back.trouble) {
+    match onward.trouble.or(back.trouble) {
         None => Ok(copied),
         Some(cause) => Err(CopyError {
             left_to_right: copied.0,

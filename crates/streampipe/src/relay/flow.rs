@@ -7,6 +7,17 @@ use crate::end::{End, Waiting};
 /// The most bytes one direction holds.
 const BUFFER: usize = 64 * 1024;
 
+/// The most steps of one turn, a read or a write each, so that the other direction has its turn
+/// however fast this one is.
+const TURN: usize = 16;
+
+/// How far a direction came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Advanced {
+    AsFarAsItGoes,
+    ForOneTurn,
+}
+
 /// What a direction waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wants {
@@ -49,18 +60,24 @@ impl<'ends> Flow<'ends> {
         }
     }
 
-    /// Goes on until it would have to wait, or the direction has ended.
-    pub(super) fn advance(&mut self) {
-        while self.wants != Wants::Nothing {
+    /// Goes on until it would have to wait, the direction has ended, or it has had its turn.
+    pub(super) fn advance(&mut self) -> Advanced {
+        for _ in 0..TURN {
+            if self.wants == Wants::Nothing {
+                return Advanced::AsFarAsItGoes;
+            }
             let step = if self.start == self.end { self.fill() } else { self.drain() };
             match step {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Advanced::AsFarAsItGoes;
+                }
                 // The bytes that came with lost descriptors are still there: read on.
                 Err(error) if is_about_fds(&error) => _ = self.trouble.get_or_insert(error),
                 Err(error) => self.give_up(error),
             }
         }
+        Advanced::ForOneTurn
     }
 
     fn fill(&mut self) -> io::Result<()> {
@@ -89,15 +106,19 @@ impl<'ends> Flow<'ends> {
     }
 
     /// Ends the direction early: the writer is told, what it has sent already is counted.
-    fn give_up(&mut self, error: io::Error) {
+    pub(super) fn give_up(&mut self, error: io::Error) {
         self.wants = Wants::Nothing;
         let _ = self.to.shutdown(Shutdown::Write);
         let _ = self.from.shutdown(Shutdown::Read);
         self.drop_pending();
         // Nothing can come after the shutdown, so this ends. Left in the queue, the bytes would turn
         // the end that the writer reads into a reset when the caller closes.
-        while let Ok((len @ 1.., fds)) = self.from.recv_fds(&mut self.buffer, Waiting::Never) {
-            (self.start, self.end, self.fds) = (0, len, fds);
+        loop {
+            match self.from.recv_fds(&mut self.buffer, Waiting::Never) {
+                Ok((len @ 1.., fds)) => (self.start, self.end, self.fds) = (0, len, fds),
+                Err(error) if is_about_fds(&error) => {}
+                Ok(_) | Err(_) => break,
+            }
             self.drop_pending();
         }
         self.trouble.get_or_insert(error);

@@ -4,5 +4,5 @@ mod copy_both;
 mod copy_error;
 mod flow;
 
-pub use copy_both::copy_both;
+pub use copy_both::{copy_both, copy_both_timeout};
 pub use copy_error::CopyError;

@@ -457,7 +457,7 @@ tests_of_types! {
         let canaries = hand_canaries(&a, b"0123456789", 1);
         fd_error(b.recv(&mut [0; 10]), ErrorKind::InvalidData);
         let error = b.recv_fds(&mut [0; 4]).expect_err("too long");
-        let expected = PacketError::TooLong { packet: 10, buffer: 4, fds_closed: 0 };
+        let expected = PacketError::Waiting { packet: 10, buffer: 4 };
         assert_eq!(inside::<PacketError>(&error), expected);
         are_heard(&takes(&b, b"0123456789", 1), &canaries);
     }
