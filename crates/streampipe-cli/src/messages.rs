@@ -37,7 +37,12 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
 
 /// Text from outside, made safe for a terminal: control characters are shown, not obeyed.
 pub(crate) fn printable(text: &str) -> String {
+    let obeyed = |c: char| {
+        // Controls, and the marks that turn the direction of writing round.
+        c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     text.chars()
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .map(|c| if obeyed(c) { c.escape_default().to_string() } else { c.to_string() })
         .collect()
 }

@@ -191,6 +191,11 @@ impl End {
         Ok((received.len, received.fds))
     }
 
+    /// Makes bytes that were read come first again.
+    pub(super) fn put_back(&self, bytes: &[u8]) {
+        self.side().hold_in_front(Held { bytes: bytes.to_vec(), fds: Vec::new() });
+    }
+
     fn take_held_fds(&self, buffers: &mut [IoSliceMut<'_>]) -> Option<(usize, Vec<OwnedFd>)> {
         let mut held = self.side().held()?;
         let front = held.front_mut()?;
@@ -230,7 +235,7 @@ impl End {
         }
         let mut sent = self.send_with_fds(bytes, fds, waiting)?;
         // From here on the descriptors are the kernel's: an error would say they were not sent.
-        while sent < bytes.len() && waiting != Waiting::Never {
+        while sent < bytes.len() && waiting != Waiting::Never && !waiting.is_over() {
             match self.write(&bytes[sent..], waiting) {
                 Ok(more) if more > 0 => sent += more,
                 Ok(_) | Err(_) => break,

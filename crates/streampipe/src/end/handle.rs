@@ -195,6 +195,7 @@ macro_rules! handle_methods {
         /// and sends nothing. Before Linux 6.16, and for those that were queued already, the
         /// descriptors are closed as they arrive and the receive reports
         /// [`FdError::Refused`](crate::FdError::Refused), with its bytes kept for the next one.
+        /// Those that an earlier error left waiting are closed now, and their bytes can be read.
         /// It concerns the socket, hence all its handles, and whoever holds one can undo it.
         ///
         /// # Errors

@@ -13,6 +13,15 @@ pub(crate) enum Waiting {
     Never,
 }
 
+impl Waiting {
+    /// Whether the time for another step of the same operation is up.
+    ///
+    /// A peer that always has something ready must not keep the operation going (P7).
+    pub(crate) fn is_over(self) -> bool {
+        matches!(self, Self::Until(deadline) if Instant::now() >= deadline)
+    }
+}
+
 /// The settings of a handle. Each is independent of every other memory, so `Relaxed` is enough.
 #[derive(Debug, Default)]
 pub(super) struct Modes {

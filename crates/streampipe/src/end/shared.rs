@@ -63,6 +63,16 @@ impl Side {
         self.possibly_held.store(true, Relaxed);
     }
 
+    /// Holds this for the next receive, in front of what is held already.
+    pub(super) fn hold_in_front(&self, new: Held) {
+        if new.is_empty() {
+            return;
+        }
+        let mut held = self.lock();
+        held.push_front(new);
+        self.possibly_held.store(true, Relaxed);
+    }
+
     /// Drops the front entry if it has all been handed over.
     pub(super) fn settle(&self, held: &mut VecDeque<Held>) {
         if held.front().is_some_and(Held::is_empty) {

@@ -27,6 +27,8 @@ const KIND: Type = Type::STREAM;
 /// - Descriptors travel with bytes. A `read` that meets them fails with
 ///   [`FdError::Waiting`](crate::FdError::Waiting) and loses nothing: use
 ///   [`recv_fds`](Self::recv_fds) where the peer may send them, or [`refuse_fds`](Self::refuse_fds).
+///   Two threads that receive from one end, one with `read` and one with `recv_fds`, do not wake
+///   each other for what waits: use the same call in both.
 ///
 /// `EINTR` never reaches the caller, and writing to a closed pipe is `BrokenPipe`, never `SIGPIPE`.
 /// If the peer closes with our bytes unread, we first read what it sent, then get
@@ -180,25 +182,34 @@ impl Read for &Stream {
     }
 
     /// Fills the buffer within one read timeout, however many pieces the bytes come in.
-    fn read_exact(&mut self, mut buffer: &mut [u8]) -> io::Result<()> {
-        let waiting = self.end.modes.reading();
-        while !buffer.is_empty() {
-            match self.end.read(buffer, waiting)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                n => buffer = &mut buffer[n..],
-            }
+    ///
+    /// After an error nothing is consumed: what had come waits for the next read.
+    fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        let mut rest = Rest::new(&self.end);
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let error = match rest.read(&mut buffer[filled..]) {
+                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+                Ok(n) => {
+                    filled += n;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            self.end.put_back(&buffer[..filled]);
+            return Err(error);
         }
         Ok(())
     }
 
     /// Reads to the end within one read timeout.
     fn read_to_end(&mut self, all: &mut Vec<u8>) -> io::Result<usize> {
-        Rest { end: &self.end, waiting: self.end.modes.reading() }.read_to_end(all)
+        Rest::new(&self.end).read_to_end(all)
     }
 
     /// Reads to the end within one read timeout.
     fn read_to_string(&mut self, all: &mut String) -> io::Result<usize> {
-        Rest { end: &self.end, waiting: self.end.modes.reading() }.read_to_string(all)
+        Rest::new(&self.end).read_to_string(all)
     }
 }
 
@@ -219,6 +230,9 @@ impl Write for &Stream {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 n => bytes = &bytes[n..],
             }
+            if !bytes.is_empty() && waiting.is_over() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
         }
         Ok(())
     }
@@ -229,14 +243,25 @@ impl Write for &Stream {
     }
 }
 
-/// Reads with a deadline that was fixed before; std's loops do the rest.
+/// The steps of one reading call, with one deadline for all of them.
 struct Rest<'end> {
     end: &'end End,
     waiting: Waiting,
+    has_begun: bool,
+}
+
+impl<'end> Rest<'end> {
+    fn new(end: &'end End) -> Self {
+        Self { end, waiting: end.modes.reading(), has_begun: false }
+    }
 }
 
 impl Read for Rest<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // The first step takes what is there, however short the timeout.
+        if std::mem::replace(&mut self.has_begun, true) && self.waiting.is_over() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         self.end.read(buffer, self.waiting)
     }
 }

@@ -110,9 +110,12 @@ impl Join {
         signal::stop_ignoring_child_deaths();
         let taken = SignalSet::of(&TAKEN);
         let before = taken.block();
-        let outcome = SignalFd::open(&taken)
-            .map_err(JoinError::preparing)
-            .and_then(|signals| self.run_images(&left, &right, Some(&signals), Some(before)));
+        let outcome = SignalFd::open(&taken).map_err(JoinError::preparing).and_then(|signals| {
+            let outcome = self.run_images(&left, &right, Some(&signals), Some(before));
+            // What came too late to be passed on was for the programs, which have ended.
+            while let Ok(Some(_)) = signals.take() {}
+            outcome
+        });
         before.set();
         outcome
     }

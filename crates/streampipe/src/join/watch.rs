@@ -8,7 +8,7 @@ use streampipe_sys::arrivals::Arrivals;
 use streampipe_sys::open::numbers;
 use streampipe_sys::process;
 use streampipe_sys::signal::{Arrived, SignalFd};
-use streampipe_sys::wait::pause;
+use streampipe_sys::wait::{Interest, pause, wait};
 
 use super::{AsleepIn, Ended, Ending, JoinError, Outcome, Side};
 
@@ -141,7 +141,9 @@ impl<'signals> Watch<'signals> {
     fn kill(&self) {
         for member in self.running() {
             member.signal(numbers::SIGKILL);
-            let _ = process::wait(member.pidfd.as_fd());
+            let patience = Instant::now().checked_add(PATIENCE_AFTER_KILL);
+            let _ = wait(member.pidfd.as_fd(), Interest::Readable, patience);
+            let _ = process::try_wait(member.pidfd.as_fd());
         }
     }
 
@@ -168,11 +170,15 @@ impl<'signals> Watch<'signals> {
                 Some(SIGNALS) => self.relay()?,
                 Some(0) => self.reap(Side::Left)?,
                 Some(_) => self.reap(Side::Right)?,
-                None => {
-                    self.timed_out |= self.pressure == Pressure::None;
-                    self.note_sleepers();
-                    self.press();
-                }
+                None => {}
+            }
+            // Asked each time: a flood of signals, or a program that a debugger holds, must not keep
+            // the time from being up.
+            let is_late = self.deadline.is_some_and(|at| Instant::now() >= at);
+            if is_late && self.running().next().is_some() {
+                self.timed_out |= self.pressure == Pressure::None;
+                self.note_sleepers();
+                self.press();
             }
         }
         Ok(())
@@ -255,6 +261,7 @@ impl<'signals> Watch<'signals> {
                 return;
             }
         };
+        // A patience beyond all clocks is none.
         self.deadline = Instant::now().checked_add(patience);
     }
 

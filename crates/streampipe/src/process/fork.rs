@@ -36,7 +36,8 @@ pub enum Fork {
 ///
 /// Each side holds exactly one end: the other was closed before this returns. The child goes on
 /// from here with a copy of everything in memory; let it end by `std::process::exit`, and mind that
-/// text buffered for standard output before the fork is in both processes.
+/// text buffered for standard output before the fork is in both processes, and so is what an error
+/// of this library left for the next receive.
 ///
 /// What the child drops, its copies of other ends included, disturbs nothing in the parent: a drop
 /// closes, and never shuts down what another process still uses.

@@ -12,7 +12,8 @@ use crate::Stream;
 /// What comes from `left` goes to `right` and the other way round, at the same time, in one thread:
 /// a side that writes without reading never keeps the other direction waiting, so no pattern of
 /// reads and writes can deadlock it. It holds at most 64 KiB for each direction, and the
-/// descriptors that came with them (at most 253), which are passed on with their bytes.
+/// descriptors that came with them (at most 253). These are passed on with the bytes they were
+/// received with, perhaps in front of bytes that were sent before theirs, never behind their own.
 ///
 /// When one side ends its direction, that end is passed on by a
 /// [`shutdown`](Stream::shutdown) and the other direction goes on. Returns the numbers of bytes

@@ -2,6 +2,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use crate::FdError;
 use crate::end::{End, Waiting};
 
 /// The most bytes one direction holds.
@@ -72,9 +73,7 @@ impl<'ends> Flow<'ends> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Advanced::AsFarAsItGoes;
                 }
-                // The bytes that came with lost descriptors are still there: read on.
-                Err(error) if is_about_fds(&error) => _ = self.trouble.get_or_insert(error),
-                Err(error) => self.give_up(error),
+                Err(error) => self.take_note_or_give_up(error),
             }
         }
         Advanced::ForOneTurn
@@ -105,6 +104,17 @@ impl<'ends> Flow<'ends> {
         Ok(())
     }
 
+    /// The bytes that came with lost descriptors are still there: after those, it reads on.
+    fn take_note_or_give_up(&mut self, error: io::Error) {
+        match fds_closed(&error) {
+            Some(count) => {
+                self.fds_dropped += count;
+                self.trouble.get_or_insert(error);
+            }
+            None => self.give_up(error),
+        }
+    }
+
     /// Ends the direction early: the writer is told, what it has sent already is counted.
     pub(super) fn give_up(&mut self, error: io::Error) {
         self.wants = Wants::Nothing;
@@ -116,8 +126,11 @@ impl<'ends> Flow<'ends> {
         loop {
             match self.from.recv_fds(&mut self.buffer, Waiting::Never) {
                 Ok((len @ 1.., fds)) => (self.start, self.end, self.fds) = (0, len, fds),
-                Err(error) if is_about_fds(&error) => {}
-                Ok(_) | Err(_) => break,
+                Ok(_) => break,
+                Err(error) => match fds_closed(&error) {
+                    Some(count) => self.fds_dropped += count,
+                    None => break,
+                },
             }
             self.drop_pending();
         }
@@ -132,8 +145,10 @@ impl<'ends> Flow<'ends> {
     }
 }
 
-fn is_about_fds(error: &io::Error) -> bool {
-    use crate::FdError::{Lost, Refused};
-    let inside = error.get_ref().and_then(|inside| inside.downcast_ref());
-    matches!(inside, Some(Lost { .. } | Refused { .. }))
+/// How many descriptors arrived and were closed, if that is what the error is about.
+fn fds_closed(error: &io::Error) -> Option<u64> {
+    match error.get_ref()?.downcast_ref()? {
+        FdError::Lost { arrived, .. } | FdError::Refused { arrived, .. } => Some(*arrived as u64),
+        _ => None,
+    }
 }

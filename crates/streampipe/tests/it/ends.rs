@@ -255,3 +255,59 @@ tests_alone! {
         });
     }
 }
+
+tests_alone! {
+    /// A peer that always has something ready must not keep a call beyond its deadline.
+    fn a_flood_does_not_outlast_the_deadline() {
+        let (ours, theirs) = pair().unwrap();
+        ours.set_read_timeout(Some(SHORT)).unwrap();
+        std::thread::scope(|scope| {
+            let flood = vec![1; 1 << 16];
+            scope.spawn(move || while (&theirs).write_all(&flood).is_ok() {});
+            // With no look at the clock this would go on for as long as the flood does, for ever.
+            let error = (&ours).read_to_end(&mut Vec::new()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+            drop(ours);
+        });
+    }
+
+    fn what_a_failed_read_exact_had_read_is_read_again() {
+        let (a, b) = pair().unwrap();
+        b.set_read_timeout(Some(SHORT)).unwrap();
+        (&a).write_all(b"four").unwrap();
+        assert_eq!((&b).read_exact(&mut [0; 8]).unwrap_err().kind(), ErrorKind::TimedOut);
+        a.send_fds(b"more", &[std::io::stderr().as_fd()]).unwrap();
+        assert_eq!((&b).read_exact(&mut [0; 8]).unwrap_err().kind(), ErrorKind::InvalidData);
+        let mut buffer = [0; 8];
+        (&b).read_exact(&mut buffer[..4]).unwrap();
+        assert_eq!(b.recv_fds(&mut buffer[4..]).unwrap().1.len(), 1);
+        assert_eq!(&buffer, b"fourmore");
+        (&a).write_all(b"last").unwrap();
+        drop(a);
+        assert_eq!((&b).read_exact(&mut [0; 8]).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+        assert_eq!((&b).read(&mut buffer).unwrap(), 4);
+    }
+
+    fn refusing_descriptors_frees_an_end_on_which_they_wait() {
+        let (a, b) = pair().unwrap();
+        a.send_fds(b"data", &[std::io::stderr().as_fd()]).unwrap();
+        assert!((&b).read(&mut [0; 8]).is_err());
+        b.refuse_fds().unwrap();
+        assert_eq!((&b).read(&mut [0; 8]).unwrap(), 4);
+    }
+
+    fn what_waits_comes_before_the_end() {
+        let (a, b) = pair().unwrap();
+        let again = b.try_clone().unwrap();
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| (&b).read(&mut [0; 8]));
+            let receiver = scope.spawn(|| again.recv_fds(&mut [0; 8]));
+            a.send_fds(b"x", &[std::io::stderr().as_fd()]).unwrap();
+            drop(a);
+            // Whichever of the two the kernel gives it to, the end is not reported in front of it.
+            let (read, received) = (reader.join().unwrap(), receiver.join().unwrap().unwrap());
+            let got = received.1.len();
+            assert!(got == 1 || (read.is_err() && again.recv_fds(&mut [0; 8]).unwrap().1.len() == 1));
+        });
+    }
+}

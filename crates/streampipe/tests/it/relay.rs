@@ -132,3 +132,26 @@ tests_alone! {
         assert!(sort.wait().unwrap().success());
     }
 }
+
+tests_alone! {
+    fn a_copy_that_is_bounded_ends_both_directions_and_counts() {
+        let (client, left) = pair().unwrap();
+        let (right, server) = pair().unwrap();
+        // More than the far side's buffer takes, and nobody reads there.
+        client.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        while let Ok(n) = (&client).write(&[1; 4096]) {
+            sent += n as u64;
+        }
+        right.set_send_buffer_size(1).unwrap();
+        let limit = std::time::Duration::from_millis(30);
+        let error = streampipe::copy_both_timeout(&left, &right, limit).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        let inside = inside(&error);
+        assert_eq!(inside.left_to_right + inside.dropped, sent);
+        assert_eq!((&client).write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+        let mut arrived = Vec::new();
+        (&server).read_to_end(&mut arrived).unwrap();
+        assert_eq!(arrived.len() as u64, inside.left_to_right);
+    }
+}
