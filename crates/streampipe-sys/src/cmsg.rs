@@ -55,6 +55,32 @@ pub fn write(buffer: &mut [u8], level: i32, kind: i32, data: &[i32]) -> Option<u
     Some(used)
 }
 
+/// How far the message at the start of some bytes reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// What its header claims.
+    pub claimed: usize,
+    /// How much of that is there.
+    pub there: usize,
+    /// Where the next header may start.
+    pub next: usize,
+}
+
+/// Reads the length in the header at the start of these bytes, and clamps it to them.
+///
+/// `None` if there is no whole header, or one that claims less than a header.
+#[must_use]
+pub fn extent(bytes: &[u8]) -> Option<Extent> {
+    let (header, _) = bytes.split_at_checked(HEADER)?;
+    let claimed = usize::from_ne_bytes(header[..WORD].try_into().ok()?);
+    if claimed < HEADER {
+        return None;
+    }
+    let there = claimed.min(bytes.len());
+    let next = align(there).unwrap_or(usize::MAX).min(bytes.len());
+    Some(Extent { claimed, there, next })
+}
+
 /// One control message, as found in a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlMessage<'buffer> {
@@ -101,18 +127,15 @@ impl<'buffer> Iterator for ControlMessages<'buffer> {
     type Item = ControlMessage<'buffer>;
 
     fn next(&mut self) -> Option<ControlMessage<'buffer>> {
-        let (header, _) = self.rest.split_at_checked(HEADER)?;
-        let claimed = usize::from_ne_bytes(header[..WORD].try_into().ok()?);
-        let level = i32::from_ne_bytes(header[WORD..WORD + INT].try_into().ok()?);
-        let kind = i32::from_ne_bytes(header[WORD + INT..].try_into().ok()?);
-        if claimed < HEADER {
+        let bytes = self.rest;
+        let Some(Extent { claimed, there, next }) = extent(bytes) else {
             self.rest = &[];
             return None;
-        }
-        let there = claimed.min(self.rest.len());
-        let data = &self.rest[HEADER..there];
-        let next = align(there).unwrap_or(usize::MAX).min(self.rest.len());
-        self.rest = &self.rest[next..];
+        };
+        let level = i32::from_ne_bytes(bytes[WORD..WORD + INT].try_into().ok()?);
+        let kind = i32::from_ne_bytes(bytes[WORD + INT..HEADER].try_into().ok()?);
+        let data = &bytes[HEADER..there];
+        self.rest = &bytes[next..];
         Some(ControlMessage { level, kind, data, complete: there == claimed })
     }
 }

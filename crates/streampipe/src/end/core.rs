@@ -90,6 +90,7 @@ impl End {
         self.fd.as_fd()
     }
 
+    #[inline]
     pub(super) fn side(&self) -> &Side {
         self.link.side()
     }
@@ -120,6 +121,7 @@ impl End {
 
     // --- streams ---
 
+    #[inline]
     pub(crate) fn read(&self, buffer: &mut [u8], waiting: Waiting) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
@@ -132,6 +134,7 @@ impl End {
         self.read_vectored(&mut [IoSliceMut::new(buffer)], waiting)
     }
 
+    #[inline]
     pub(super) fn read_vectored(
         &self,
         buffers: &mut [IoSliceMut<'_>],
@@ -205,6 +208,7 @@ impl End {
         Some((moved, fds))
     }
 
+    #[inline]
     pub(crate) fn write(&self, bytes: &[u8], waiting: Waiting) -> io::Result<usize> {
         self.patiently(Interest::Writable, waiting, |blocking| {
             message::send(self.fd.as_fd(), bytes, blocking)
@@ -292,6 +296,7 @@ impl End {
     }
 
     /// Repeats a call until it does not have to wait, or may not wait any longer.
+    #[inline]
     pub(super) fn patiently<T>(
         &self,
         interest: Interest,
@@ -323,6 +328,7 @@ impl End {
         }
     }
 
+    #[inline]
     fn receive(&self, buffers: &mut [IoSliceMut<'_>], waiting: Waiting) -> io::Result<Received> {
         self.patiently(Interest::Readable, waiting, |blocking| {
             message::recv(self.fd.as_fd(), buffers, blocking)

@@ -48,15 +48,18 @@ impl Modes {
     }
 
     /// How a read that starts now may wait.
+    #[inline]
     pub(super) fn reading(&self) -> Waiting {
         self.waiting(&self.read_timeout)
     }
 
     /// How a write that starts now may wait.
+    #[inline]
     pub(super) fn writing(&self) -> Waiting {
         self.waiting(&self.write_timeout)
     }
 
+    #[inline]
     fn waiting(&self, timeout: &Timeout) -> Waiting {
         if self.is_nonblocking() {
             return Waiting::Never;

@@ -46,6 +46,7 @@ pub(super) enum Refusal {
 
 impl Side {
     /// Locks what is held, if there really is anything.
+    #[inline]
     pub(super) fn held(&self) -> Option<MutexGuard<'_, VecDeque<Held>>> {
         if !self.possibly_held.load(Relaxed) {
             return None;
@@ -108,6 +109,7 @@ impl Side {
         self.reset.swap(false, Relaxed)
     }
 
+    #[inline]
     pub(super) fn refusal(&self) -> Refusal {
         match self.refusal.load(Relaxed) {
             0 => Refusal::None,

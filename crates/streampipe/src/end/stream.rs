@@ -173,6 +173,7 @@ impl Stream {
 handle_traits!(Stream, "SOCK_STREAM");
 
 impl Read for &Stream {
+    #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.end.read(buffer, self.end.modes.reading())
     }
@@ -184,6 +185,7 @@ impl Read for &Stream {
     /// Fills the buffer within one read timeout, however many pieces the bytes come in.
     ///
     /// After an error nothing is consumed: what had come waits for the next read.
+    #[inline]
     fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         let mut rest = Rest::new(&self.end);
         let mut filled = 0;
@@ -214,6 +216,7 @@ impl Read for &Stream {
 }
 
 impl Write for &Stream {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.end.write(bytes, self.end.modes.writing())
     }
@@ -223,6 +226,7 @@ impl Write for &Stream {
     }
 
     /// Writes all bytes within one write timeout.
+    #[inline]
     fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         let waiting = self.end.modes.writing();
         while !bytes.is_empty() {
@@ -257,6 +261,7 @@ impl<'end> Rest<'end> {
 }
 
 impl Read for Rest<'_> {
+    #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         // The first step takes what is there, however short the timeout.
         if std::mem::replace(&mut self.has_begun, true) && self.waiting.is_over() {
@@ -267,6 +272,7 @@ impl Read for Rest<'_> {
 }
 
 impl Read for Stream {
+    #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         (&*self).read(buffer)
     }
@@ -275,6 +281,7 @@ impl Read for Stream {
         (&*self).read_vectored(buffers)
     }
 
+    #[inline]
     fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         (&*self).read_exact(buffer)
     }
@@ -289,6 +296,7 @@ impl Read for Stream {
 }
 
 impl Write for Stream {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         (&*self).write(bytes)
     }
@@ -297,6 +305,7 @@ impl Write for Stream {
         (&*self).write_vectored(bytes)
     }
 
+    #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         (&*self).write_all(bytes)
     }
