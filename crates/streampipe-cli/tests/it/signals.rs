@@ -199,3 +199,36 @@ fn a_key_of_the_terminal_reaches_each_program_once() {
     assert!(ended.has_line("left had 5"), "{ended:#?}");
     assert!(ended.has_line("right had 5"), "{ended:#?}");
 }
+
+/// Starts the command as the leader of a terminal's session, and takes the terminal away.
+const HANG_UP: &str = "
+import os, pty, signal, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+def give_up(*_):
+    os.killpg(pid, signal.SIGKILL)
+    sys.exit('the programs were not told')
+signal.signal(signal.SIGALRM, give_up)
+signal.alarm(20)
+text = b''
+while b'left ready' not in text or b'right ready' not in text:
+    text += os.read(terminal, 4096)
+os.close(terminal)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+";
+
+/// The kernel tells only the leader of the session, unlike a key, which reaches the whole group.
+#[test]
+fn a_terminal_that_goes_away_is_told_to_both_programs() {
+    let Some(python) = python("a terminal that goes away") else { return };
+    if is_ignored_here(1) {
+        return;
+    }
+    let told =
+        |side: &str| format!("trap 'exit 3' HUP; echo {side} ready >&2; while :; do :; done");
+    let trial = shells(&[], &told("left"), &told("right"));
+    let python = python.to_str().expect("a plain path");
+    let ended = trial.behind([python, "-I", "-S", "-c", HANG_UP]).ends();
+    assert_eq!(ended.code(), 3, "{ended:#?}");
+}

@@ -13,7 +13,39 @@ struct Pair {
     sides: [Side; 2],
     /// The descriptor numbers of all live handles of both sides: what `OverItself` looks for.
     /// A number is in the list exactly while a handle owns it.
-    numbers: Mutex<Vec<(usize, RawFd)>>,
+    numbers: Mutex<Numbers>,
+}
+
+/// The numbers of the live handles of both sides. Of most sides there is one, and no allocation.
+#[derive(Debug, Default)]
+struct Numbers {
+    one: [Option<RawFd>; 2],
+    more: Vec<(usize, RawFd)>,
+}
+
+impl Numbers {
+    fn add(&mut self, side: usize, number: RawFd) {
+        match &mut self.one[side] {
+            empty @ None => *empty = Some(number),
+            Some(_) => self.more.push((side, number)),
+        }
+    }
+
+    fn remove(&mut self, side: usize, number: RawFd) {
+        if self.one[side] == Some(number) {
+            self.one[side] = None;
+        } else {
+            self.more.retain(|&it| it != (side, number));
+        }
+    }
+
+    fn contains(&self, number: RawFd) -> bool {
+        self.one.contains(&Some(number)) || self.more.iter().any(|&(_, it)| it == number)
+    }
+
+    fn has(&self, side: usize) -> bool {
+        self.one[side].is_some() || self.more.iter().any(|&(it, _)| it == side)
+    }
 }
 
 /// The state of one socket.
@@ -146,21 +178,22 @@ pub(super) struct Link {
 impl Link {
     /// Links for both ends of a new pair.
     pub(super) fn for_pair(first: RawFd, second: RawFd) -> (Self, Self) {
-        let numbers = Mutex::new(vec![(0, first), (1, second)]);
-        let pair = Arc::new(Pair { numbers, ..Pair::default() });
+        let numbers = Numbers { one: [Some(first), Some(second)], more: Vec::new() };
+        let pair = Arc::new(Pair { numbers: Mutex::new(numbers), ..Pair::default() });
         let other = Arc::clone(&pair);
         (Self { pair, side: 0, number: first }, Self { pair: other, side: 1, number: second })
     }
 
     /// A link for an end whose peer is not known here.
     pub(super) fn for_one(number: RawFd) -> Self {
-        let pair = Arc::new(Pair { numbers: Mutex::new(vec![(0, number)]), ..Pair::default() });
+        let numbers = Numbers { one: [Some(number), None], more: Vec::new() };
+        let pair = Arc::new(Pair { numbers: Mutex::new(numbers), ..Pair::default() });
         Self { pair, side: 0, number }
     }
 
     /// A link for one more handle of the same socket.
     pub(super) fn for_clone(&self, number: RawFd) -> Self {
-        self.numbers().push((self.side, number));
+        self.numbers().add(self.side, number);
         Self { pair: Arc::clone(&self.pair), side: self.side, number }
     }
 
@@ -171,10 +204,10 @@ impl Link {
     /// The first of these numbers that is a handle of this pair.
     pub(super) fn find_own(&self, mut numbers: impl Iterator<Item = RawFd>) -> Option<usize> {
         let own = self.numbers();
-        numbers.position(|number| own.iter().any(|&(_, it)| it == number))
+        numbers.position(|number| own.contains(number))
     }
 
-    fn numbers(&self) -> MutexGuard<'_, Vec<(usize, RawFd)>> {
+    fn numbers(&self) -> MutexGuard<'_, Numbers> {
         self.pair.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -182,10 +215,8 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         let mut numbers = self.numbers();
-        if let Some(at) = numbers.iter().position(|&(_, number)| number == self.number) {
-            numbers.swap_remove(at);
-        }
-        let was_last = numbers.iter().all(|&(side, _)| side != self.side);
+        numbers.remove(self.side, self.number);
+        let was_last = !numbers.has(self.side);
         drop(numbers);
         if was_last {
             // The other side may live on in this process, and the pair with it.
