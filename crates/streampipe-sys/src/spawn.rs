@@ -392,7 +392,8 @@ fn candidates(
 ) -> io::Result<Vec<CString>> {
     let mut verdict = libc::ENOENT;
     let mut found = Vec::new();
-    let names: Vec<_> = if program.as_bytes().contains(&b'/') {
+    let is_a_path = program.as_bytes().contains(&b'/');
+    let names: Vec<_> = if is_a_path {
         vec![Path::new(program).to_path_buf()]
     } else if program.is_empty() {
         Vec::new()
@@ -408,9 +409,12 @@ fn candidates(
                 found.push(string(name.as_os_str())?);
             }
             Ok(_) => verdict = libc::EACCES,
+            // A directory of the search list that this user may not look into is not the place
+            // where the program is: other users' lists have such directories.
             Err(error) => match error.raw_os_error() {
                 Some(libc::ENOENT | libc::ENOTDIR) | None => {}
-                Some(errno) => verdict = errno,
+                Some(errno) if is_a_path => verdict = errno,
+                Some(_) => {}
             },
         }
     }

@@ -206,3 +206,14 @@ fn a_link_to_itself_is_126() {
     assert_eq!(ended.code(), 126, "{ended:#?}");
     assert!(ended.stderr.contains("os error 40"), "{ended:#?}");
 }
+
+/// As a list inherited from another user has them.
+#[test]
+fn a_name_that_is_nowhere_is_127_although_a_directory_of_the_list_is_strange() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::os::unix::fs::symlink("loop", directory.path().join("loop")).expect("a link");
+    let shell = "PATH=$PWD/loop:$PATH";
+    let trial = join(["--", "no-such-program", "::", "true"]).within(directory.path());
+    let ended = trial.after_shell(shell).ends();
+    assert_eq!(ended.code(), 127, "{ended:#?}");
+}
