@@ -94,3 +94,21 @@ fn shells_that_kill_each_other_are_reported_as_they_ended() {
     assert!(ended.signals().contains(&Some(9)), "{ended:#?}");
     assert_eq!(ended.code(), 137);
 }
+
+#[test]
+fn interrupted_calls_change_nothing() {
+    if !has_program("strace", "interrupted calls of the command") {
+        return;
+    }
+    // The first reads are the loader's.
+    let calls =
+        [("epoll_pwait", "1..3"), ("epoll_pwait2", "1..3"), ("waitid", "1..3"), ("read", "3..5")];
+    for (call, when) in calls {
+        let inject = format!("inject={call}:error=EINTR:when={when}");
+        let trial = shells(&["--json"], "echo question; exec 1>&-; cat >&2; exit 3", "cat; exit 5");
+        let strace = ["strace", "-qq", "-o", "/dev/null", "-e", inject.as_str()];
+        let ended = trial.behind(strace).ends();
+        assert_eq!(ended.exits(), [Some(3), Some(5)], "{call}: {ended:#?}");
+        assert!(ended.stderr.contains("question"), "{call}: {ended:#?}");
+    }
+}

@@ -6,6 +6,8 @@ mod support;
 
 /// Control messages: arbitrary bytes, and the layout the kernel uses.
 mod cmsg;
+/// The fork that asks nothing.
+mod fork;
 /// Closed standard descriptors: nothing of ours takes their numbers.
 mod lifting;
 /// Receiving: what the kernel attaches unasked is owned and closed.
