@@ -1,8 +1,11 @@
 //! `fork(2)`, and the question that decides whether it may be called: are there other threads?
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use rustix::thread::UnshareFlags;
+
+use crate::wait::pause;
 
 /// The two sides of a fork.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,18 +85,46 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Whether the calling thread is the only one, allowing a thread that was just joined to leave.
+/// How long a thread that is on its way out of the kernel is waited for.
+const LEAVING: Duration = Duration::from_secs(10);
+
+/// Whether the calling thread is the only one, once those that are ending have ended.
 ///
-/// `pthread_join` returns a moment before the kernel has taken the thread off the list, so a
-/// plain look right after a join would now and then be wrong (seen once in a few thousand runs).
+/// `pthread_join` returns before the kernel has taken the thread off its list: under load, a plain
+/// look right after a join was wrong in one of fifty runs. A thread on its way out holds no lock.
 fn is_single_threaded_soon() -> io::Result<bool> {
-    for _ in 0..100 {
+    let deadline = Instant::now() + LEAVING;
+    loop {
         if is_single_threaded()? {
             return Ok(true);
         }
-        rustix::thread::sched_yield();
+        if !others_are_leaving()? || Instant::now() >= deadline {
+            // A last look: they may have gone between the two questions.
+            return is_single_threaded();
+        }
+        pause(Duration::from_micros(100), None)?;
     }
-    is_single_threaded()
+}
+
+/// Whether every other thread has begun to exit, which the kernel notes before it lets a join
+/// return: `PF_EXITING` in the flags of `/proc/self/task/TID/stat` (`proc_pid_stat(5)`).
+fn others_are_leaving() -> io::Result<bool> {
+    const PF_EXITING: u64 = 4;
+    let own = rustix::thread::gettid().as_raw_nonzero().to_string();
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let task = task?;
+        if task.file_name() == own.as_str() {
+            continue;
+        }
+        // One that cannot be read has gone.
+        let Ok(text) = std::fs::read_to_string(task.path().join("stat")) else { continue };
+        // The name, in parentheses, may hold anything; the flags are the seventh field behind it.
+        let flags = text.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(6));
+        if !flags.and_then(|flags| flags.parse().ok()).is_some_and(|it: u64| it & PF_EXITING != 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether the calling thread is the only one of its process.
