@@ -40,8 +40,9 @@ pub(crate) struct JoinOptions {
 
     /// One stream pipe on descriptor N of both; standard input and output are left alone
     ///
-    /// For programs that speak both ways on a descriptor, or pass descriptors. N is 3 or more.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(3..))]
+    /// For programs that speak both ways on a descriptor, or pass descriptors. N is 3 or more, and
+    /// below the limit of open files (ulimit -n). Some shells redirect to 3 to 9 only.
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub(crate) fd: Option<i32>,
 
     /// Say how each program ended, on standard error, also when both succeeded
@@ -61,11 +62,20 @@ pub(crate) struct JoinOptions {
     pub(crate) exit: Rule,
 
     /// End both after this time (SIGTERM) and exit with 124; as 1.5, 90s or 500ms
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    ///
+    /// What the programs have started themselves goes on, and may hold their output open; a shell
+    /// that says `exec program` leaves nothing behind. 0 ends them at once.
+    #[arg(long, value_name = "TIME", value_parser = duration, allow_negative_numbers = true)]
     pub(crate) timeout: Option<Duration>,
 
     /// How long after the SIGTERM of a timeout SIGKILL follows
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2s")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = duration,
+        default_value = "2s",
+        allow_negative_numbers = true
+    )]
     pub(crate) kill_after: Duration,
 
     /// The two programs with their arguments, with :: between them
@@ -95,12 +105,17 @@ found.";
 
 const JOIN_NOTES: &str = "\
 Exit codes:
-  0        both programs succeeded
+  0        both programs succeeded, or the one chosen by --exit did
   n        the status chosen by --exit; 128+n if signal n killed that program
   124      the timeout came first
   125      this command failed, or its arguments were wrong
   126      a program cannot be executed
   127      a program was not found
+
+A program that writes after the other has closed its input gets SIGPIPE and counts as 141, as in any
+pipe: normal if the answer was not wanted (--exit left). Programs that buffer what they read or write
+keep each other waiting: sed -u, grep --line-buffered, python -u, mawk -W interactive, stdbuf.
+To join more than two, or to pass :: itself, use a script.
 
 Signals: SIGINT, SIGTERM and SIGHUP reach both programs. If this command is killed by SIGKILL, both
 get SIGTERM; set-uid programs, and what the programs started themselves, do not.
@@ -111,9 +126,15 @@ Examples:
   streampipe join --fd 3 -- ./parent-of-fd-3 :: ./child-of-fd-3";
 
 /// A number of seconds, or numbers with units.
-fn duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string());
-    }
-    humantime::parse_duration(text).map_err(|error| error.to_string())
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    let time = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => humantime::parse_duration(text).ok(),
+    };
+    time.ok_or("a time is a number of seconds, or as 90s, 500ms or 2m")
+}
+
+/// The number of a descriptor that is not a standard one.
+fn number(text: &str) -> Result<i32, &'static str> {
+    text.parse().ok().filter(|&number| number >= 3).ok_or("a descriptor's number is 3 or more")
 }

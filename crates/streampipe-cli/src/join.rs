@@ -13,7 +13,7 @@ use crate::report::{self, Names};
 pub(crate) fn run(options: &JoinOptions) -> ExitCode {
     let Some((left, right)) = split(&options.programs) else {
         messages::failure(
-            "join takes two programs with :: between them",
+            "join takes two programs with one :: between them",
             Some("streampipe join -- PROGRAM [ARG]... :: PROGRAM [ARG]..."),
         );
         return Code::OwnFailure.into();
@@ -42,7 +42,8 @@ pub(crate) fn run(options: &JoinOptions) -> ExitCode {
                 messages::line(&report::json_error(&error, &names, code));
             } else {
                 let name = error.side().map(|side| printable(names.of_side(side)));
-                let name = name.filter(|name| !name.is_empty()).map(|name| name + ": ");
+                let name =
+                    name.map(|name| if name.is_empty() { "''".to_owned() } else { name } + ": ");
                 messages::failure(&format!("{}{error}", name.unwrap_or_default()), error.hint());
             }
             code.into()

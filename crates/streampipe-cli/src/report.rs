@@ -130,7 +130,10 @@ fn doing(ended: &Ended) -> String {
         Some(AsleepIn::Read(fd)) => format!("waiting to read descriptor {fd}"),
         Some(AsleepIn::Write(fd)) => format!("waiting to write descriptor {fd}"),
         Some(AsleepIn::Wait) => "waiting for a child of its own".to_owned(),
-        _ => "busy or had ended".to_owned(),
+        Some(AsleepIn::Stopped) => "stopped by a signal".to_owned(),
+        Some(_) => "asleep in another call".to_owned(),
+        None if ended.in_time => "already over".to_owned(),
+        None => "running".to_owned(),
     }
 }
 
@@ -138,7 +141,9 @@ fn doing_json(asleep: AsleepIn) -> Value {
     match asleep {
         AsleepIn::Read(fd) => json!({ "call": "read", "fd": fd }),
         AsleepIn::Write(fd) => json!({ "call": "write", "fd": fd }),
-        _ => json!({ "call": "wait" }),
+        AsleepIn::Wait => json!({ "call": "wait" }),
+        AsleepIn::Stopped => json!({ "call": "stopped" }),
+        _ => json!({ "call": "other" }),
     }
 }
 

@@ -120,7 +120,8 @@ fn others_are_leaving() -> io::Result<bool> {
         let Ok(text) = std::fs::read_to_string(task.path().join("stat")) else { continue };
         // The name, in parentheses, may hold anything; the flags are the seventh field behind it.
         let flags = text.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(6));
-        if !flags.and_then(|flags| flags.parse().ok()).is_some_and(|it: u64| it & PF_EXITING != 0) {
+        let flags: u64 = flags.and_then(|flags| flags.parse().ok()).unwrap_or(0);
+        if flags & PF_EXITING == 0 {
             return Ok(false);
         }
     }
@@ -151,5 +152,6 @@ pub fn is_single_threaded() -> io::Result<bool> {
 /// The other threads of this process, for an error message; `None` where `/proc` does not tell.
 #[must_use]
 pub fn other_threads() -> Option<usize> {
-    Some(std::fs::read_dir("/proc/self/task").ok()?.count().saturating_sub(1))
+    let others = std::fs::read_dir("/proc/self/task").ok()?.count().saturating_sub(1);
+    Some(others).filter(|&others| others > 0)
 }

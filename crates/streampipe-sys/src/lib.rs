@@ -11,7 +11,7 @@
 //! 3. [`cmsg`] is arithmetic on byte slices; it makes no call and has no `unsafe`.
 //! 4. Between `clone` and `exec` ([`spawn`](mod@spawn)) nothing allocates, locks or panics.
 //!
-//! Platform: Linux 5.9 or later.
+//! Platform: Linux 5.4 or later.
 
 #![cfg_attr(not(target_os = "linux"), allow(unused))]
 

@@ -10,7 +10,7 @@ use crate::fd::lift;
 /// The numbers of `sys/socket.h` and `errno.h` that the call speaks.
 pub mod numbers {
     pub use libc::{AF_INET, AF_INET6, AF_UNIX};
-    pub use libc::{EACCES, ECHILD, ECONNRESET, ENOENT, ENOEXEC, ENOPROTOOPT, ESRCH};
+    pub use libc::{EACCES, EBADF, ECHILD, ECONNRESET, ENOENT, ENOEXEC, ENOPROTOOPT, ESRCH};
     pub use libc::{
         EAFNOSUPPORT, EINVAL, EOPNOTSUPP, EPROTONOSUPPORT, EPROTOTYPE, ESOCKTNOSUPPORT,
     };

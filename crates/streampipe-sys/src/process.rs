@@ -104,13 +104,22 @@ pub enum AsleepIn {
     Write(i32),
     /// Waiting for a child of its own.
     Wait,
+    /// Another call, such as a sleep, or a wait for several descriptors.
+    Other,
+    /// Nothing: a signal stopped it.
+    Stopped,
 }
 
-/// Looks at what the main thread of a process is asleep in (`/proc/PID/syscall`).
+/// Looks at what the main thread of a process is asleep in (`/proc/PID/stat`, `/proc/PID/syscall`).
 ///
-/// `None` if it is something else, if it runs, or if this process may not look.
+/// `None` if it is not asleep, or if this process may not look.
 #[must_use]
 pub fn asleep_in(pid: i32) -> Option<AsleepIn> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let state = stat.rsplit(')').next()?.split_whitespace().next()?;
+    if matches!(state, "T" | "t") {
+        return Some(AsleepIn::Stopped);
+    }
     let text = std::fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
     let mut words = text.split_ascii_whitespace();
     let call: libc::c_long = words.next()?.parse().ok()?;
@@ -124,6 +133,8 @@ pub fn asleep_in(pid: i32) -> Option<AsleepIn> {
             Some(AsleepIn::Write(fd?))
         }
         libc::SYS_wait4 | libc::SYS_waitid => Some(AsleepIn::Wait),
+        // -1: outside of any call, for example in a page fault.
+        0.. => Some(AsleepIn::Other),
         _ => None,
     }
 }

@@ -39,7 +39,7 @@
 //!
 //! # Platform
 //!
-//! Linux 5.9 or later; `PLATFORM.md` says which kernel each promise needs.
+//! Linux 5.4 or later; `PLATFORM.md` says which kernel each promise needs.
 
 #![forbid(unsafe_code)]
 

@@ -107,7 +107,7 @@ fn a_missing_separator_is_125_with_a_hint() {
         let ended = join(words.iter().copied()).ends();
         assert_usage_error(&ended);
         let lines: Vec<&str> = ended.stderr.lines().collect();
-        assert_eq!(lines[0], "streampipe: join takes two programs with :: between them");
+        assert_eq!(lines[0], "streampipe: join takes two programs with one :: between them");
         assert!(lines[1].starts_with("hint: streampipe join -- PROGRAM"), "{words:?}: {lines:?}");
     }
 }

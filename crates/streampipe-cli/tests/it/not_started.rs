@@ -57,7 +57,7 @@ fn a_file_without_execute_permission_is_126_by_path_and_by_name() {
 
 #[test]
 fn a_script_whose_interpreter_is_missing_is_126() {
-    let hint = "hint: the file is there: the interpreter in its first line, or its loader, is not";
+    let hint = "hint: the file is there: the interpreter in its first line (mind a carriage return at its end), or its loader, is not";
     let directory = tempfile::tempdir().expect("a directory");
     make_file(&directory.path().join("script"), "#!/no/such/interpreter\n", "755");
     let what = "cannot be executed: No such file or directory (os error 2)";
@@ -85,7 +85,7 @@ fn a_program_that_is_nowhere_is_127() {
 fn an_empty_name_is_127() {
     for (ended, side) in on_both_sides("", |trial| trial) {
         assert_eq!(ended.code(), 127, "{ended:#?}");
-        assert_eq!(ended.stderr, format!("streampipe: the {side} program {MISSING}\n"));
+        assert_eq!(ended.stderr, format!("streampipe: '': the {side} program {MISSING}\n"));
     }
 }
 

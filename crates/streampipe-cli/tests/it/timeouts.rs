@@ -48,11 +48,15 @@ fn json_says_what_both_were_asleep_in() {
     assert_eq!((&report["exit_code"], &report["timed_out"]), (&json!(124), &json!(true)));
     assert_eq!(report["left"]["asleep_in"], json!({ "call": "read", "fd": 0 }));
     assert_eq!(report["right"]["asleep_in"], json!({ "call": "read", "fd": 0 }));
-    // The shell waits for a child, and the other one neither reads, writes nor waits.
+    // The shell waits for a child, and the other one neither reads nor writes.
     let ended = shells(&["--json", "--timeout", "1"], "cat; exit 0", "exec sleep 1000").ends();
     let report = ended.json();
     assert_eq!(report["left"]["asleep_in"], json!({ "call": "wait" }));
-    assert_eq!(report["right"]["asleep_in"], json!(null));
+    assert_eq!(report["right"]["asleep_in"], json!({ "call": "other" }));
+    let ended = shells(&["--json", "--timeout", "1"], "exit 0", "kill -STOP $$").ends();
+    let report = ended.json();
+    assert_eq!(report["left"]["asleep_in"], json!(null), "it had ended");
+    assert_eq!(report["right"]["asleep_in"], json!({ "call": "stopped" }));
     let words = ["--json", "--timeout", "1", "--", "sleep", "1000", "::", "yes"];
     let report = join(words).ends().json();
     assert_eq!(report["right"]["asleep_in"], json!({ "call": "write", "fd": 1 }));

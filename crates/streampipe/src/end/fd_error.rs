@@ -81,7 +81,7 @@ impl fmt::Display for FdError {
             ),
             Self::Waiting { count, bytes } => write!(
                 f,
-                "{count} descriptors came with the next {bytes} bytes: take both with recv_fds"
+                "descriptors ({count}) came with the next bytes ({bytes}): take both with recv_fds"
             ),
             Self::Lost { arrived, bytes } => write!(
                 f,

@@ -16,7 +16,8 @@ pub(super) fn split(stream: Stream) -> (ReadHalf, WriteHalf) {
 
 /// The reading direction of a [`Stream`], from [`Stream::into_split`].
 ///
-/// The descriptor closes when both halves are dropped.
+/// The descriptor closes when both halves are dropped. Settings made before the split are kept; later
+/// ones go through the whole end: `half.as_ref().set_read_timeout(...)`.
 ///
 /// # Examples
 ///

@@ -2,6 +2,7 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -171,6 +172,22 @@ impl Stream {
 }
 
 handle_traits!(Stream, "SOCK_STREAM");
+
+/// Gives up what this library adds; the same caveats as for `OwnedFd`.
+impl From<Stream> for UnixStream {
+    fn from(stream: Stream) -> Self {
+        Self::from(OwnedFd::from(stream))
+    }
+}
+
+/// As from an `OwnedFd`; a timeout set there with std's methods is forgotten here.
+impl TryFrom<UnixStream> for Stream {
+    type Error = ConvertError;
+
+    fn try_from(stream: UnixStream) -> Result<Self, ConvertError> {
+        Self::try_from(OwnedFd::from(stream))
+    }
+}
 
 impl Read for &Stream {
     #[inline]

@@ -14,8 +14,10 @@ pub struct Ended {
     pub pid: u32,
     /// How it ended.
     pub how: Ending,
-    /// From its start until its end was noticed.
+    /// From the start of the join until its end was noticed.
     pub after: Duration,
+    /// Whether it had ended when the timeout came, or there was none.
+    pub in_time: bool,
     /// What it was asleep in when the timeout came, if it was, and if this process may look.
     pub asleep_in: Option<AsleepIn>,
 }
@@ -47,6 +49,10 @@ pub enum AsleepIn {
     Write(i32),
     /// Waiting for a child of its own, as a shell does.
     Wait,
+    /// Another call, such as a sleep, or a wait for several descriptors.
+    Other,
+    /// Nothing: a signal had stopped it.
+    Stopped,
 }
 
 impl Ending {
@@ -84,6 +90,8 @@ impl From<streampipe_sys::process::AsleepIn> for AsleepIn {
             Seen::Read(fd) => Self::Read(fd),
             Seen::Write(fd) => Self::Write(fd),
             Seen::Wait => Self::Wait,
+            Seen::Other => Self::Other,
+            Seen::Stopped => Self::Stopped,
         }
     }
 }

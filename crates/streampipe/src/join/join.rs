@@ -19,8 +19,13 @@ const TAKEN: [i32; 4] = [numbers::SIGINT, numbers::SIGTERM, numbers::SIGHUP, num
 /// to each other alone, and each end of input is a true one. They inherit everything else: the
 /// environment, the directory, standard error, and with [`Wiring::Fd`] standard input and output.
 ///
-/// Of a [`Command`], the program, the arguments, the directory and the changes to single variables
-/// are used; std does not let its other settings be read back.
+/// **Of a [`Command`] only the program, the arguments, the directory and the changes to single
+/// variables are used.** Std does not let the rest be read back, so `uid`, `gid`, `groups`,
+/// `process_group`, `env_clear`, `arg0`, `pre_exec`, `stdin`, `stdout` and `stderr` are **ignored**.
+///
+/// A timeout ends the two programs, not what they have started themselves; that goes on, and may
+/// hold inherited descriptors open. A shell that is to be ended with its program says
+/// `exec program`.
 ///
 /// If this process is killed, both programs get `SIGTERM` (a parent-death signal): the kernel sends
 /// it when the *thread* that called [`run`](Self::run) ends, and not to programs that are set-uid,
@@ -50,6 +55,8 @@ pub struct Join {
 
 impl Join {
     /// Two programs, joined by [`Wiring::Pipes`], without a timeout.
+    ///
+    /// Identity and other settings of the commands are ignored, see [above](Self).
     #[must_use]
     pub fn new(left: Command, right: Command) -> Self {
         Self {
@@ -136,10 +143,11 @@ impl Join {
         mask: Option<SignalSet>,
     ) -> Result<Outcome, JoinError> {
         let mut wires = Wires::make(self.wiring).map_err(JoinError::preparing)?;
+        // One clock for both, so that their times can be compared.
+        let started = Instant::now();
         let start = |side, image: &Image, own: Vec<_>| {
             let setup =
                 Setup { placements: placements(&own), mask, death_signal: Some(numbers::SIGTERM) };
-            let started = Instant::now();
             match spawn(image, &setup) {
                 Ok(spawned) => Ok(Member::new(spawned.pid, spawned.pidfd, started)),
                 Err(error) => Err(JoinError {

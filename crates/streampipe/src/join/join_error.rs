@@ -83,9 +83,12 @@ impl JoinError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match (self.step, self.cause.raw_os_error()?) {
-            (JoinStep::Execute, numbers::ENOENT) => {
-                Some("the file is there: the interpreter in its first line, or its loader, is not")
+            (JoinStep::Prepare, numbers::EBADF) => {
+                Some("the descriptor's number must be below the limit of open files (ulimit -n)")
             }
+            (JoinStep::Execute, numbers::ENOENT) => Some(
+                "the file is there: the interpreter in its first line (mind a carriage return at its end), or its loader, is not",
+            ),
             (JoinStep::Execute, numbers::ENOEXEC) => {
                 Some("a script needs a first line such as #!/bin/sh, or run it with sh FILE")
             }

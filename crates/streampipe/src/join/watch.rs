@@ -35,6 +35,7 @@ pub(super) struct Member {
     started: Instant,
     /// What it slept in when the time was up.
     asleep_in: Option<AsleepIn>,
+    was_late: bool,
     ended: Option<Ended>,
 }
 
@@ -61,12 +62,13 @@ pub(super) struct Watch<'signals> {
 
 impl Member {
     pub(super) fn new(pid: i32, pidfd: OwnedFd, started: Instant) -> Self {
-        Self { pid, pidfd, started, asleep_in: None, ended: None }
+        Self { pid, pidfd, started, asleep_in: None, was_late: false, ended: None }
     }
 
     fn end(&mut self, how: Ending) {
         let (pid, after) = (self.pid.unsigned_abs(), self.started.elapsed());
-        self.ended = Some(Ended { pid, how, after, asleep_in: self.asleep_in });
+        let in_time = !self.was_late;
+        self.ended = Some(Ended { pid, how, after, in_time, asleep_in: self.asleep_in });
     }
 
     fn has_ended(&self) -> bool {
@@ -272,6 +274,7 @@ impl<'signals> Watch<'signals> {
         }
         for member in self.members.iter_mut().flatten() {
             if !member.has_ended() {
+                member.was_late = true;
                 member.asleep_in = process::asleep_in(member.pid).map(Into::into);
             }
         }

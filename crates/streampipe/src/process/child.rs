@@ -19,8 +19,9 @@ const TRACED_PAUSE: Duration = Duration::from_millis(10);
 /// A child that has ended is reaped, so no zombie stays. One that still runs goes on running: it is
 /// neither killed nor waited for. It is reaped by this library as soon as, after its end, another
 /// [`Child`] is dropped or [`fork`](crate::fork) is called, and by the system when this process
-/// ends. Its end of the pipe reads our dropped [`Stream`](crate::Stream) as the end of input, which
-/// is the usual way to tell it to finish.
+/// ends. Our dropped or shut down [`Stream`](crate::Stream) is the end of its input, which is the
+/// usual way to tell it to finish; a drop alone does not reach it while a younger sibling holds a
+/// copy of our end (see [`fork`](crate::fork())).
 ///
 /// # Examples
 ///

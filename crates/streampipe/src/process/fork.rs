@@ -34,7 +34,14 @@ pub enum Fork {
 
 /// Splits this process in two that share a stream pipe, as in the textbook.
 ///
-/// Each side holds exactly one end: the other was closed before this returns. The child goes on
+/// Each side holds exactly one end of this pair: the other was closed before this returns.
+///
+/// **A child also inherits every other end that the parent holds**, those of its older siblings among
+/// them, and while it does, dropping such an end in the parent does not reach the sibling. With more
+/// than one child, let each drop the others' ends first, or end a direction with
+/// [`shutdown`](Stream::shutdown), which no copy can keep open.
+///
+/// The child goes on
 /// from here with a copy of everything in memory; let it end by `std::process::exit`, and mind that
 /// text buffered for standard output before the fork is in both processes, and so is what an error
 /// of this library left for the next receive.
@@ -50,6 +57,28 @@ pub enum Fork {
 /// no child.
 ///
 /// # Examples
+///
+/// Several workers: each drops what it inherited of the others.
+///
+/// ```no_run
+/// use streampipe::{Child, Fork, Stream};
+///
+/// let mut workers: Vec<(Stream, Child)> = Vec::new();
+/// for _ in 0..4 {
+///     match streampipe::fork()? {
+///         Fork::Parent { stream, child } => workers.push((stream, child)),
+///         Fork::Child { stream } => {
+///             drop(workers);
+///             // ... work with `stream` until its end ...
+/// #           drop(stream);
+///             std::process::exit(0);
+///         }
+///     }
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// One:
 ///
 /// ```no_run
 /// // Not run: the test that would run it has threads.

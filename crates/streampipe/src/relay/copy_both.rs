@@ -7,7 +7,7 @@ use super::CopyError;
 use super::flow::{Advanced, Flow, Wants};
 use crate::Stream;
 
-/// Copies both ways between two ends until both directions have ended.
+/// Copies both ways between two stream pipes until both directions have ended.
 ///
 /// What comes from `left` goes to `right` and the other way round, at the same time, in one thread:
 /// a side that writes without reading never keeps the other direction waiting, so no pattern of

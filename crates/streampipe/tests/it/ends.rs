@@ -53,10 +53,8 @@ tests_alone! {
 
     fn a_std_stream_becomes_an_end_and_an_end_a_std_stream() {
         let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
-        let mut a = Stream::try_from(OwnedFd::from(a)).unwrap();
-        let mut b = std::os::unix::net::UnixStream::from(OwnedFd::from(
-            Stream::try_from(OwnedFd::from(b)).unwrap(),
-        ));
+        let mut a = Stream::try_from(a).unwrap();
+        let mut b = std::os::unix::net::UnixStream::from(Stream::try_from(b).unwrap());
         a.write_all(b"x").unwrap();
         assert_eq!(b.read(&mut [0; 4]).unwrap(), 1);
     }
