@@ -148,7 +148,7 @@ impl End {
         if let Some(mut held) = self.side().held() {
             let Some(front) = held.front_mut() else { return Ok(0) };
             if !front.fds.is_empty() {
-                let (count, bytes) = (front.fds.len(), front.bytes.len());
+                let (count, bytes) = (front.fds.len(), front.len());
                 return Err(FdError::Waiting { count, bytes }.into());
             }
             let moved = front.scatter(buffers);
@@ -196,7 +196,7 @@ impl End {
 
     /// Makes bytes that were read come first again.
     pub(super) fn put_back(&self, bytes: &[u8]) {
-        self.side().hold_in_front(Held { bytes: bytes.to_vec(), fds: Vec::new() });
+        self.side().hold_in_front(Held::new(bytes.to_vec(), Vec::new()));
     }
 
     fn take_held_fds(&self, buffers: &mut [IoSliceMut<'_>]) -> Option<(usize, Vec<OwnedFd>)> {

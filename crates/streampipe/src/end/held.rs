@@ -8,8 +8,9 @@ use std::os::fd::OwnedFd;
 /// At most what one receive brought: no more bytes than the caller's buffer had, 253 descriptors.
 #[derive(Debug)]
 pub(super) struct Held {
-    /// What is left of the bytes, never handed over before.
-    pub(super) bytes: Vec<u8>,
+    bytes: Vec<u8>,
+    /// How many of the bytes have been handed over.
+    start: usize,
     /// Descriptors that go with the first of the bytes.
     pub(super) fds: Vec<OwnedFd>,
 }
@@ -22,23 +23,31 @@ impl Held {
             let take = buffer.len().min(len - bytes.len());
             bytes.extend_from_slice(&buffer[..take]);
         }
-        Self { bytes, fds }
+        Self::new(bytes, fds)
+    }
+
+    pub(super) fn new(bytes: Vec<u8>, fds: Vec<OwnedFd>) -> Self {
+        Self { bytes, start: 0, fds }
+    }
+
+    /// How many bytes are left.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.start
     }
 
     /// Moves bytes from the front into the buffers; returns how many.
     pub(super) fn scatter(&mut self, buffers: &mut [IoSliceMut<'_>]) -> usize {
-        let mut moved = 0;
+        let before = self.start;
         for buffer in buffers {
-            let take = buffer.len().min(self.bytes.len() - moved);
-            buffer[..take].copy_from_slice(&self.bytes[moved..moved + take]);
-            moved += take;
+            let take = buffer.len().min(self.len());
+            buffer[..take].copy_from_slice(&self.bytes[self.start..self.start + take]);
+            self.start += take;
         }
-        self.bytes.drain(..moved);
-        moved
+        self.start - before
     }
 
     /// Whether there is nothing left to hand over.
     pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.fds.is_empty()
+        self.len() == 0 && self.fds.is_empty()
     }
 }

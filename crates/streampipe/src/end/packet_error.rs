@@ -35,7 +35,7 @@ pub enum PacketError {
         buffer: usize,
     },
     /// A packet of 0 bytes, which a reader would take for the end: refused on the way out, and
-    /// reported on the way in, where a peer without this library sent it.
+    /// reported on the way in, where a peer without this library sent it and goes on.
     Empty,
 }
 

@@ -24,8 +24,9 @@ const KIND: Type = Type::SEQPACKET;
 /// - A packet is at most the send buffer less 32 bytes (212,960 with Linux's defaults); a longer
 ///   one fails with `EMSGSIZE`. The receiver's buffer must hold the whole packet, for what does not
 ///   fit is lost, with an error that says both lengths.
-/// - A packet of 0 bytes is refused, because 0 bytes mean the end; one that a peer without this
-///   library sends is an error, and never taken for the end.
+/// - A packet of 0 bytes is refused, because 0 bytes mean the end. One that a peer without this
+///   library sends is an error, or passed over if the peer has hung up since, and never taken for an
+///   end that has not come.
 /// - If the peer closes with our packets unread, Linux reports the reset *before* the packets it
 ///   sent. Here they come first, then `ConnectionReset` once, then the end.
 ///

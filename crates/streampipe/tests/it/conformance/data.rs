@@ -291,12 +291,14 @@ tests_alone! {
         hears_no_more(&b);
     }
 
+    // Once the peer has hung up, the kernel's 0 may also be a mistake (GOTCHAS.md): what follows is
+    // delivered, and an empty packet in front of it is passed over.
+
     fn an_empty_packet_is_not_the_end_if_a_packet_follows_and_the_peer_closes() {
         let (a, b) = seqpacket();
         say_nothing(&a);
         say(&a, b"two");
         drop(a);
-        hears_an_empty_packet(&b);
         hears(&b, &[Ok(b"two"), NOTHING, NOTHING]);
     }
 
@@ -305,14 +307,12 @@ tests_alone! {
         say_nothing(&a);
         say(&a, b"two");
         a.shutdown(Shutdown::Write).unwrap();
-        hears_an_empty_packet(&b);
         hears(&b, &[Ok(b"two"), NOTHING]);
         say(&b, b"the other direction");
         hears(&a, &[Ok(b"the other direction")]);
     }
 
-    /// The only case in which the two are not told apart: behind them there is nothing but the end,
-    /// so the end is true (GOTCHAS.md).
+    /// Behind them there is nothing but the end, so the end is true (GOTCHAS.md).
     fn empty_packets_directly_in_front_of_the_end_are_the_end() {
         let (a, b) = seqpacket();
         say(&a, b"one");
@@ -327,8 +327,6 @@ tests_alone! {
         say_nothing(&a);
         say(&a, b"three");
         drop(a);
-        hears_an_empty_packet(&b);
-        hears_an_empty_packet(&b);
         hears(&b, &[Ok(b"three"), NOTHING]);
     }
 
@@ -338,43 +336,38 @@ tests_alone! {
         say_nothing(&a);
         hand(&a, b"", &[file_with(b"").as_fd()]);
         drop(a);
-        hears_an_empty_packet(&b);
-        hears_an_empty_packet(&b);
         assert_eq!(take(&b).1.len(), 1);
         hears(&b, &[NOTHING]);
     }
 
-    fn an_empty_packet_is_reported_before_a_packet_that_is_too_long() {
+    fn an_empty_packet_does_not_hide_a_packet_that_is_too_long() {
         let (a, b) = seqpacket();
         say_nothing(&a);
         say(&a, b"0123456789");
         drop(a);
         let mut buffer = [0; 4];
-        assert_eq!(packet_error(b.recv(&mut buffer)), PacketError::Empty);
         let expected = PacketError::TooLong { packet: 10, buffer: 4, fds_closed: 0 };
         assert_eq!(packet_error(b.recv(&mut buffer)), expected);
         hears(&b, &[NOTHING]);
     }
 
-    fn an_empty_packet_is_reported_before_the_descriptors_that_follow() {
+    fn an_empty_packet_does_not_hide_the_descriptors_that_follow() {
         let (a, b) = seqpacket();
         say_nothing(&a);
         let file = file_with(b"content");
         hand(&a, b"file", &[file.as_fd()]);
         drop(a);
-        hears_an_empty_packet(&b);
         let (bytes, fds) = take(&b);
         assert_eq!((&bytes[..], fds.len()), (&b"file"[..], 1));
         hears(&b, &[NOTHING]);
     }
 
-    fn an_empty_packet_is_reported_before_the_data_and_the_reset() {
+    fn an_empty_packet_does_not_hide_the_data_and_the_reset() {
         let (a, b) = seqpacket();
         say_nothing(&a);
         say(&a, b"two");
         say(&b, b"never read");
         drop(a);
-        hears_an_empty_packet(&b);
         hears(&b, &[Ok(b"two"), RESET, NOTHING]);
     }
 

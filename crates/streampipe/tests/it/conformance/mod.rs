@@ -53,9 +53,9 @@
 //! |  | `empty_packets_directly_in_front_of_the_end_are_the_end` |
 //! |  | `two_empty_packets_are_not_the_end_if_a_packet_follows_and_the_peer_closes` |
 //! |  | `two_empty_packets_are_not_the_end_if_descriptors_alone_follow` |
-//! |  | `an_empty_packet_is_reported_before_a_packet_that_is_too_long` |
-//! |  | `an_empty_packet_is_reported_before_the_descriptors_that_follow` |
-//! |  | `an_empty_packet_is_reported_before_the_data_and_the_reset` |
+//! |  | `an_empty_packet_does_not_hide_a_packet_that_is_too_long` |
+//! |  | `an_empty_packet_does_not_hide_the_descriptors_that_follow` |
+//! |  | `an_empty_packet_does_not_hide_the_data_and_the_reset` |
 //! | S: sends of 0 bytes | `a_write_of_0_bytes_delivers_nothing` |
 //! | sends of 0 bytes after the close | `a_send_of_0_bytes_to_a_closed_peer_still_fails` |
 //! |  | `seqpacket_refuses_to_send_an_empty_packet` |
