@@ -1,6 +1,6 @@
 //! The cellar of streampipe: every system call and every `unsafe` block of the project.
 //!
-//! This crate is an implementation detail of [`streampipe`](https://docs.rs/streampipe): its
+//! This crate is an implementation detail of `streampipe`: its
 //! interface follows the kernel's and changes whenever `streampipe` needs it to. Rules of the
 //! room:
 //!
