@@ -64,11 +64,12 @@ impl Child {
     /// `ECHILD` if the status is not to be had: somebody else waited for it, or this process ignores
     /// `SIGCHLD`. The child has ended all the same.
     pub fn wait(&mut self) -> io::Result<ExitStatus> {
-        if let State::Running(pidfd) = &self.state {
-            let ended = process::wait(pidfd.as_fd());
-            return self.note(ended.map(Some)).map(Option::unwrap_or_default);
-        }
-        Ok(self.try_wait()?.unwrap_or_default())
+        let ended = match &self.state {
+            State::Running(pidfd) => process::wait(pidfd.as_fd()),
+            State::Ended(_, Some(status)) => Ok(*status),
+            State::Ended(_, None) | State::Dropped => Err(no_status()),
+        };
+        self.note(ended)
     }
 
     /// Returns how the child ended, or `None` if it still runs. Never blocks.
@@ -78,14 +79,12 @@ impl Child {
     /// As [`wait`](Self::wait).
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         match &self.state {
-            State::Running(pidfd) => {
-                let ended = process::try_wait(pidfd.as_fd());
-                self.note(ended)
-            }
+            State::Running(pidfd) => match process::try_wait(pidfd.as_fd()).transpose() {
+                None => Ok(None),
+                Some(ended) => self.note(ended).map(Some),
+            },
             State::Ended(_, Some(status)) => Ok(Some(*status)),
-            State::Ended(_, None) | State::Dropped => {
-                Err(io::Error::from_raw_os_error(numbers::ECHILD))
-            }
+            State::Ended(_, None) | State::Dropped => Err(no_status()),
         }
     }
 
@@ -155,20 +154,25 @@ impl Child {
     }
 
     /// Remembers the status, or that it is not to be had.
-    fn note(&mut self, ended: io::Result<Option<ExitStatus>>) -> io::Result<Option<ExitStatus>> {
+    fn note(&mut self, ended: io::Result<ExitStatus>) -> io::Result<ExitStatus> {
         match &ended {
-            Ok(Some(status)) => self.ended(Some(*status)),
+            Ok(status) => self.ended(Some(*status)),
             Err(error) if error.raw_os_error() == Some(numbers::ECHILD) => self.ended(None),
-            Ok(None) | Err(_) => {}
+            Err(_) => {}
         }
         ended
     }
 
     fn ended(&mut self, status: Option<ExitStatus>) {
-        if let State::Running(pidfd) = std::mem::replace(&mut self.state, State::Dropped) {
-            self.state = State::Ended(pidfd, status);
-        }
+        self.state = match std::mem::replace(&mut self.state, State::Dropped) {
+            State::Running(pidfd) => State::Ended(pidfd, status),
+            known => known,
+        };
     }
+}
+
+fn no_status() -> io::Error {
+    io::Error::from_raw_os_error(numbers::ECHILD)
 }
 
 impl Drop for Child {
