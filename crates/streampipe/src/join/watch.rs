@@ -18,6 +18,9 @@ const PATIENCE_AFTER_KILL: Duration = Duration::from_secs(10);
 /// How often a dead program is looked at that a debugger has not let go of.
 const TRACED_PAUSE: Duration = Duration::from_millis(10);
 
+/// How many signals are passed on before the time is looked at; more are asked for then.
+const SIGNALS_AT_ONCE: usize = 16;
+
 /// The name of the signals' descriptor among the arrivals; the programs' are 0 and 1.
 const SIGNALS: u64 = 2;
 
@@ -217,7 +220,8 @@ impl<'signals> Watch<'signals> {
     /// Passes a signal on to both, unless the kernel sent it to their process group already.
     fn relay(&mut self) -> io::Result<()> {
         let Some(signals) = self.signals else { return Ok(()) };
-        while let Some(Arrived { signal, from_kernel, ended_child }) = signals.take()? {
+        for _ in 0..SIGNALS_AT_ONCE {
+            let Some(Arrived { signal, from_kernel, ended_child }) = signals.take()? else { break };
             if signal == numbers::SIGCHLD {
                 self.note_first(ended_child);
                 continue;
