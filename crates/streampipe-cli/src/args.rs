@@ -113,8 +113,8 @@ Exit codes:
   127      a program was not found
 
 A program that writes after the other has closed its input gets SIGPIPE and counts as 141, as in any
-pipe: normal if the answer was not wanted (--exit left). Programs that buffer what they read or write
-keep each other waiting: sed -u, grep --line-buffered, python -u, mawk -W interactive, stdbuf.
+pipe: normal if the answer was not wanted (--exit left). Programs that buffer what they read or
+write keep each other waiting: sed -u, grep --line-buffered, python -u, mawk -W interactive, stdbuf.
 To join more than two, or to pass :: itself, use a script.
 
 Signals: SIGINT, SIGTERM and SIGHUP reach both programs. If this command is killed by SIGKILL, both
