@@ -1,7 +1,7 @@
 //! Descriptor numbers: nothing this library makes is ever 0, 1 or 2.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 /// The lowest number a descriptor of this library may have.
 ///
@@ -30,6 +30,23 @@ pub fn lift(fd: OwnedFd) -> io::Result<OwnedFd> {
 /// `EMFILE` if the process has no free descriptor.
 pub fn duplicate(fd: impl AsFd) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(fd, LOWEST)?)
+}
+
+/// Duplicates the descriptor of this number, close-on-exec, at a number of at least [`LOWEST`].
+///
+/// For one that somebody in this process holds and shows by number only.
+///
+/// # Errors
+///
+/// `EBADF` if it is not open, `EMFILE` if the process has no free descriptor.
+pub fn duplicate_number(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: numbers alone are passed; one that is not open is `EBADF`.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, LOWEST) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so `copy` is open and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
 /// Whether `O_NONBLOCK` is set on the open file description.

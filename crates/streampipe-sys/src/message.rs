@@ -50,6 +50,36 @@ pub struct Received {
     pub fds: Vec<OwnedFd>,
     /// Whether the kernel had descriptors that it could not hand over (`MSG_CTRUNC`).
     pub fds_lost: bool,
+    /// Who sent it, if the socket asks for that ([`sockopt`](mod@crate::sockopt)).
+    pub sender: Option<Box<Sender>>,
+}
+
+impl Received {
+    /// A receive that brought nothing: the end.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self { len: 0, full_len: 0, fds: Vec::new(), fds_lost: false, sender: None }
+    }
+}
+
+/// Who sent a message, as the kernel attests.
+#[derive(Debug, Default)]
+pub struct Sender {
+    /// Process, user and group (`SCM_CREDENTIALS`); process 0 if the kernel did not note one.
+    pub credentials: Option<Credentials>,
+    /// The process itself (`SCM_PIDFD`, Linux 6.5 and later).
+    pub pidfd: Option<OwnedFd>,
+}
+
+/// What `SCM_CREDENTIALS` carries, as seen from this process's namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// The process id.
+    pub pid: i32,
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
 }
 
 /// Sends bytes; returns how many the kernel took.
@@ -173,6 +203,7 @@ fn recv_with(
         full_len,
         fds: Vec::new(),
         fds_lost: header.msg_flags & libc::MSG_CTRUNC != 0,
+        sender: None,
     };
     // `size_t` with glibc, `socklen_t` with musl.
     #[allow(clippy::unnecessary_cast)]
@@ -220,7 +251,8 @@ fn write_rights(control: &mut [u8], fds: &[BorrowedFd<'_>]) -> Option<usize> {
     cmsg::write(control, libc::SOL_SOCKET, libc::SCM_RIGHTS, numbers)
 }
 
-/// Takes ownership of every descriptor in the control bytes that the kernel wrote.
+/// Takes ownership of every descriptor in the control bytes that the kernel wrote, and notes the
+/// sender.
 fn take_fds(control: &[u8], received: &mut Received) {
     for message in ControlMessages::new(control) {
         if message.level != libc::SOL_SOCKET {
@@ -233,11 +265,30 @@ fn take_fds(control: &[u8], received: &mut Received) {
                     keep(number, received);
                 }
             }
-            // A pidfd nobody asked this layer for: owned, so that it is closed.
-            SCM_PIDFD => message.numbers().for_each(|number| drop(own(number))),
+            // Owned, so that it is closed if nobody wants it. Of a process that is gone there may be
+            // an error number instead, which is negative.
+            SCM_PIDFD => message.numbers().for_each(|number| {
+                let sender = received.sender.get_or_insert_default();
+                sender.pidfd = lift(own(number)).ok();
+            }),
+            libc::SCM_CREDENTIALS => {
+                let sender = received.sender.get_or_insert_default();
+                sender.credentials = credentials(message.data);
+            }
             _ => {}
         }
     }
+}
+
+/// Reads credentials; cut off ones (A4) are none.
+fn credentials(data: &[u8]) -> Option<Credentials> {
+    let words: &[u8; 12] = data.try_into().ok()?;
+    let word = |at: usize| [words[at], words[at + 1], words[at + 2], words[at + 3]];
+    Some(Credentials {
+        pid: i32::from_ne_bytes(word(0)),
+        uid: u32::from_ne_bytes(word(4)),
+        gid: u32::from_ne_bytes(word(8)),
+    })
 }
 
 fn keep(number: i32, received: &mut Received) {

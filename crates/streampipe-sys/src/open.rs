@@ -10,10 +10,13 @@ use crate::fd::lift;
 /// The numbers of `sys/socket.h` and `errno.h` that the call speaks.
 pub mod numbers {
     pub use libc::{AF_INET, AF_INET6, AF_UNIX};
-    pub use libc::{EACCES, EBADF, ECHILD, ECONNRESET, ENOENT, ENOEXEC, ENOPROTOOPT, ESRCH};
+    pub use libc::{
+        E2BIG, EACCES, EAGAIN, EBADF, ECHILD, ECONNRESET, ENOENT, ENOEXEC, ENOPROTOOPT,
+    };
     pub use libc::{
         EAFNOSUPPORT, EINVAL, EOPNOTSUPP, EPROTONOSUPPORT, EPROTOTYPE, ESOCKTNOSUPPORT,
     };
+    pub use libc::{EPIPE, ESRCH};
     pub use libc::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM};
     pub use libc::{
         SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM,
@@ -41,6 +44,16 @@ pub fn socketpair(domain: c_int, kind: c_int, protocol: c_int) -> io::Result<(Ow
     // SAFETY: the call succeeded, so `ends[1]` is an open descriptor that nobody else owns.
     let second = unsafe { OwnedFd::from_raw_fd(ends[1]) };
     Ok((lift(first)?, lift(second)?))
+}
+
+/// Opens `/dev/null` for reading and writing, close-on-exec.
+///
+/// # Errors
+///
+/// Those of `open(2)`.
+pub fn null() -> io::Result<OwnedFd> {
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
+    lift(rustix::fs::open("/dev/null", flags, rustix::fs::Mode::empty())?)
 }
 
 /// Makes a one-way pipe: the reading end, then the writing end.

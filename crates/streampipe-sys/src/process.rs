@@ -1,12 +1,12 @@
 //! Processes by descriptor: a pidfd cannot come to mean another process.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use rustix::io::retry_on_intr;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
 
 use crate::fd::lift;
 
@@ -42,21 +42,30 @@ pub fn try_wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
     wait_with(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
 }
 
-/// Sends a signal; it can never reach another process.
+/// Sends a signal, a real-time one or 0 included; it can never reach another process.
 ///
 /// # Errors
 ///
 /// `ESRCH` if the process has ended and was reaped, `EPERM`, `EINVAL` for no such signal.
 pub fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
-    let signal =
-        Signal::from_named_raw(signal).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
-    Ok(rustix::process::pidfd_send_signal(pidfd, signal)?)
+    let no_information = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: the pidfd is open; without information the kernel reads no memory.
+    let sent = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_information, 0)
+    };
+    if sent == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The calling process's id.
 #[must_use]
 pub fn own_id() -> u32 {
     std::process::id()
+}
+
+/// Whether this process may change its supplementary groups: it runs as root.
+#[must_use]
+pub fn may_change_groups() -> bool {
+    rustix::process::getuid().is_root()
 }
 
 /// Waits for a child by number: for one that never got a pidfd.

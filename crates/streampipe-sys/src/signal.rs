@@ -52,6 +52,10 @@ impl SignalSet {
         self.mask(libc::SIG_SETMASK)
     }
 
+    pub(crate) fn as_raw(&self) -> *const libc::sigset_t {
+        &raw const self.0
+    }
+
     fn mask(&self, how: libc::c_int) -> Self {
         let mut before = Self::of(&[]).0;
         // SAFETY: both pointers are to valid sets. With a valid `how` the call cannot fail.

@@ -14,6 +14,13 @@ const SO_PASSRIGHTS: c_int = 0x5c;
 #[cfg(not(any(target_arch = "sparc", target_arch = "sparc64")))]
 const SO_PASSRIGHTS: c_int = 83;
 
+/// `SO_PASSPIDFD`, Linux 6.5 and later (`include/uapi/asm-generic/socket.h`).
+#[cfg(any(target_arch = "sparc", target_arch = "sparc64"))]
+const SO_PASSPIDFD: c_int = 0x55;
+/// `SO_PASSPIDFD`, Linux 6.5 and later (`include/uapi/asm-generic/socket.h`).
+#[cfg(not(any(target_arch = "sparc", target_arch = "sparc64")))]
+const SO_PASSPIDFD: c_int = 76;
+
 /// What kind of socket a descriptor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketKind {
@@ -90,14 +97,38 @@ pub fn set_recv_buffer_size(fd: impl AsFd, bytes: usize) -> io::Result<()> {
 ///
 /// `ENOPROTOOPT` before Linux 6.16, `EOPNOTSUPP` if the socket is not `AF_UNIX`.
 pub fn refuse_rights(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let off: c_int = 0;
-    // SAFETY: the pointer and the length describe `off`, which outlives the call.
+    set(fd, SO_PASSRIGHTS, 0)
+}
+
+/// Whether the kernel says with each message who sent it (`SO_PASSCRED`).
+///
+/// What is sent before it is switched on says nothing (kernel trap B2).
+///
+/// # Errors
+///
+/// `EOPNOTSUPP` if the socket is not `AF_UNIX`.
+pub fn attest_credentials(fd: BorrowedFd<'_>, attests: bool) -> io::Result<()> {
+    Ok(sockopt::set_socket_passcred(fd, attests)?)
+}
+
+/// Whether the kernel hands over a pidfd of the sender with each message (`SO_PASSPIDFD`).
+///
+/// # Errors
+///
+/// `ENOPROTOOPT` before Linux 6.5.
+pub fn attest_pidfd(fd: BorrowedFd<'_>, attests: bool) -> io::Result<()> {
+    set(fd, SO_PASSPIDFD, c_int::from(attests))
+}
+
+/// Sets an option of the socket level that rustix does not know.
+fn set(fd: BorrowedFd<'_>, option: c_int, value: c_int) -> io::Result<()> {
+    // SAFETY: the pointer and the length describe `value`, which outlives the call.
     let done = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
             libc::SOL_SOCKET,
-            SO_PASSRIGHTS,
-            (&raw const off).cast::<c_void>(),
+            option,
+            (&raw const value).cast::<c_void>(),
             size_of::<c_int>() as socklen_t,
         )
     };

@@ -34,11 +34,7 @@ pub fn wait(
     interest: Interest,
     deadline: Option<Instant>,
 ) -> io::Result<Ready> {
-    let events = match interest {
-        Interest::Readable => PollFlags::IN,
-        Interest::Writable => PollFlags::OUT,
-    };
-    let mut watched = [PollFd::from_borrowed_fd(fd, events)];
+    let mut watched = [PollFd::from_borrowed_fd(fd, events(interest))];
     poll_until(&mut watched, deadline)
 }
 
@@ -53,38 +49,70 @@ pub fn pause(time: Duration, deadline: Option<Instant>) -> io::Result<()> {
     Ok(())
 }
 
-/// What one socket is waited for.
-#[derive(Clone, Copy, Debug)]
-pub struct Interests<'fd> {
-    /// The descriptor.
-    pub fd: BorrowedFd<'fd>,
-    /// Until there is something to read, or the end.
-    pub readable: bool,
-    /// Until there is room to write, or a peer that will never read again.
-    pub writable: bool,
+/// What a wait beside a process ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// The call that was waited for will not block.
+    Ready,
+    /// The process has ended; perhaps the call will not block, too.
+    Gone,
+    /// The deadline passed first.
+    TimedOut,
 }
 
-/// Waits until one of two descriptors is ready for something it is waited for, or the deadline.
-///
-/// One that is waited for nothing is left out, so that a hang-up there cannot wake the caller for
-/// ever.
+/// Waits until the descriptor is ready, the process of the pidfd has ended, or the deadline.
 ///
 /// # Errors
 ///
 /// Those of `ppoll(2)`, `EINTR` excepted.
-pub fn wait_any(two: [Interests<'_>; 2], deadline: Option<Instant>) -> io::Result<Ready> {
-    let events = |interests: &Interests<'_>| {
-        let mut events = PollFlags::empty();
-        events.set(PollFlags::IN, interests.readable);
-        events.set(PollFlags::OUT, interests.writable);
-        events
-    };
-    let mut watched: Vec<PollFd<'_>> = two
+pub fn wait_beside(
+    fd: BorrowedFd<'_>,
+    interest: Interest,
+    pidfd: BorrowedFd<'_>,
+    deadline: Option<Instant>,
+) -> io::Result<Woken> {
+    let mut watched = [
+        PollFd::from_borrowed_fd(fd, events(interest)),
+        PollFd::from_borrowed_fd(pidfd, PollFlags::IN),
+    ];
+    let ready = poll_until(&mut watched, deadline)?;
+    if !watched[1].revents().is_empty() {
+        return Ok(Woken::Gone);
+    }
+    Ok(if ready == Ready::Yes { Woken::Ready } else { Woken::TimedOut })
+}
+
+/// Whether the process of the pidfd has ended. Never blocks.
+///
+/// # Errors
+///
+/// Those of `ppoll(2)`, `EINTR` excepted.
+pub fn has_ended(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut watched = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    Ok(rustix::io::retry_on_intr(|| poll(&mut watched, Some(&Timespec::default())))? > 0)
+}
+
+/// Waits until one of several descriptors is ready for what it is waited for, or the deadline.
+///
+/// # Errors
+///
+/// Those of `ppoll(2)`, `EINTR` excepted.
+pub fn wait_any(
+    several: &[(BorrowedFd<'_>, Interest)],
+    deadline: Option<Instant>,
+) -> io::Result<Ready> {
+    let mut watched: Vec<PollFd<'_>> = several
         .iter()
-        .filter(|interests| interests.readable || interests.writable)
-        .map(|interests| PollFd::from_borrowed_fd(interests.fd, events(interests)))
+        .map(|&(fd, interest)| PollFd::from_borrowed_fd(fd, events(interest)))
         .collect();
     poll_until(&mut watched, deadline)
+}
+
+fn events(interest: Interest) -> PollFlags {
+    match interest {
+        Interest::Readable => PollFlags::IN,
+        Interest::Writable => PollFlags::OUT,
+    }
 }
 
 /// Whether the peer's direction towards this socket is over: it shut down, closed or died.

@@ -45,18 +45,24 @@
 
 mod call;
 mod end;
+mod inherit;
 pub mod join;
 pub mod os;
 mod process;
 mod relay;
+mod spawn;
 
 pub use call::{Family, Type, UnsupportedPair, socketpair};
 pub use end::{
-    ConvertError, Datagram, FdError, PacketError, ReadHalf, ReuniteError, SeqPacket, Stream,
-    WriteHalf, pair,
+    ConvertError, Datagram, FdError, NoHello, PacketError, Peer, PeerGone, ReadHalf, ReuniteError,
+    SeqPacket, Stream, WriteHalf, pair,
 };
-pub use process::{Child, Fork, ForkRefused, fork, fork_unchecked};
+pub use inherit::{NotInherited, inherited};
+pub use process::{
+    Child, Fork, ForkRefused, StatusUnavailable, StopSchedule, fork, fork_unchecked,
+};
 pub use relay::{CopyError, copy_both, copy_both_timeout};
+pub use spawn::{Command, Inheritable, Resource, SpawnError, SpawnStep, Stdio, UnreadableCommand};
 
 /// The README's examples, compiled and run.
 #[cfg(doctest)]

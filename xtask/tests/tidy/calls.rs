@@ -6,6 +6,7 @@ use crate::workspace::{File, Finding, bites, each, files, hold, spares};
 /// A function that may read without room for control messages: file, name, and why it may.
 const READERS: &[(&str, &str, &str)] = &[
     ("crates/streampipe-sys/src/signal.rs", "take", "a signalfd carries no descriptors"),
+    ("crates/streampipe-sys/src/pipe.rs", "read", "a pipe carries no descriptors"),
     (
         "crates/streampipe-sys/src/message.rs",
         "recv_bytes",

@@ -12,46 +12,67 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use streampipe_sys::cmsg::MAX_FDS;
-use streampipe_sys::message::{self, Blocking, Received};
+use streampipe_sys::message::{self, Received};
 use streampipe_sys::open::{self, numbers};
-use streampipe_sys::wait::{Interest, Ready, pause, wait};
-use streampipe_sys::{fd, queue, sockopt};
+use streampipe_sys::wait::Interest;
+use streampipe_sys::{fd, pipe, queue, sockopt};
 
 use super::held::Held;
 use super::modes::{Modes, Waiting};
+use super::outlet::Outlet;
 use super::shared::{Link, Refusal, Side};
+use super::watch::Watch;
 use super::{ConvertError, FdError};
 use crate::call::{Family, Type};
 
 /// The most buffers one call takes (`UIO_MAXIOV`); the rest waits for the next call, as in std.
 const MOST_BUFFERS: usize = 1024;
 
-/// How often a call may be told to wait right after the wait said ready, before it slows down.
-const FRUITLESS: u32 = 16;
-
-/// How much it slows down.
-const PAUSE: Duration = Duration::from_millis(1);
+const NO_FDS_IN_PIPES: &str = "this end is two pipes, and descriptors travel over sockets only";
 
 /// A handle of an end.
 #[derive(Debug)]
 pub(crate) struct End {
     /// Before `fd`, so that the number leaves the list before it can mean something else.
     link: Link,
-    fd: OwnedFd,
+    pub(super) fd: OwnedFd,
     pub(super) modes: Modes,
+    /// Where writes go if not to `fd`, which is the reading pipe then.
+    pub(super) outlet: Option<Arc<Outlet>>,
+    /// The process whose death ends every wait.
+    pub(super) watch: Option<Watch>,
 }
 
 impl End {
     pub(super) fn pair(kind: Type) -> io::Result<(Self, Self)> {
         let (first, second) = open::socketpair(Family::LOCAL.as_raw(), kind.as_raw(), 0)?;
         let (one, other) = Link::for_pair(first.as_raw_fd(), second.as_raw_fd());
-        Ok((
-            Self { link: one, fd: first, modes: Modes::default() },
-            Self { link: other, fd: second, modes: Modes::default() },
-        ))
+        Ok((Self::new(one, first), Self::new(other, second)))
+    }
+
+    fn new(link: Link, fd: OwnedFd) -> Self {
+        Self { link, fd, modes: Modes::default(), outlet: None, watch: None }
+    }
+
+    /// An end that is two pipes, one to read from and one to write to.
+    ///
+    /// Before it is used, it must be told the process to [`watch`](Self::watch).
+    pub(crate) fn from_pipes(reader: OwnedFd, writer: OwnedFd) -> io::Result<Self> {
+        // Each end of a pipe has a description of its own: the child's are not touched.
+        pipe::make_nonblocking(&reader)?;
+        pipe::make_nonblocking(&writer)?;
+        let outlet = Some(Arc::new(Outlet::new(writer)));
+        let link = Link::for_one(reader.as_raw_fd());
+        Ok(Self { outlet, ..Self::new(link, reader) })
+    }
+
+    /// From now on, no wait of this handle, or of one made from it, outlasts the process.
+    pub(crate) fn watch(&mut self, watch: Watch) {
+        self.watch = Some(watch);
     }
 
     /// Takes over a descriptor, if it is a socket of this type that is not listening.
@@ -74,7 +95,14 @@ impl End {
         }
         let modes = Modes::default();
         modes.set_nonblocking(fd::is_nonblocking(&fd).unwrap_or(false));
-        Ok(Self { link: Link::for_one(fd.as_raw_fd()), fd, modes })
+        Ok(Self { modes, ..Self::new(Link::for_one(fd.as_raw_fd()), fd) })
+    }
+
+    /// Bounds the calls of this handle, in both directions.
+    pub(crate) fn set_timeouts(&self, timeout: Option<Duration>) {
+        // Refused for zero only, which leaves them unbounded.
+        let _ = self.modes.read_timeout().set(timeout);
+        let _ = self.modes.write_timeout().set(timeout);
     }
 
     pub(super) fn into_fd(self) -> OwnedFd {
@@ -83,7 +111,13 @@ impl End {
 
     pub(super) fn try_clone(&self) -> io::Result<Self> {
         let fd = fd::duplicate(&self.fd)?;
-        Ok(Self { link: self.link.for_clone(fd.as_raw_fd()), fd, modes: self.modes.clone() })
+        Ok(Self {
+            link: self.link.for_clone(fd.as_raw_fd()),
+            fd,
+            modes: self.modes.clone(),
+            outlet: self.outlet.clone(),
+            watch: self.watch.clone(),
+        })
     }
 
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -96,10 +130,23 @@ impl End {
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        sockopt::shutdown(self.fd.as_fd(), how)
+        let Some(outlet) = &self.outlet else {
+            return sockopt::shutdown(self.fd.as_fd(), how);
+        };
+        if how != Shutdown::Read {
+            outlet.close();
+        }
+        if how != Shutdown::Write {
+            pipe::end_reading(self.fd.as_fd())?;
+        }
+        Ok(())
     }
 
-    pub(super) fn refuse_fds(&self) -> io::Result<()> {
+    pub(crate) fn refuse_fds(&self) -> io::Result<()> {
+        if self.outlet.is_some() {
+            // None can come through a pipe.
+            return Ok(());
+        }
         // First, so that nothing is handed over between the two steps.
         self.side().refuse(Refusal::OnReceipt);
         self.side().close_held_fds();
@@ -210,6 +257,9 @@ impl End {
 
     #[inline]
     pub(crate) fn write(&self, bytes: &[u8], waiting: Waiting) -> io::Result<usize> {
+        if let Some(outlet) = &self.outlet {
+            return self.write_to_pipe(outlet, &[IoSlice::new(bytes)], waiting);
+        }
         self.patiently(Interest::Writable, waiting, |blocking| {
             message::send(self.fd.as_fd(), bytes, blocking)
         })
@@ -221,6 +271,9 @@ impl End {
         waiting: Waiting,
     ) -> io::Result<usize> {
         let bytes = &bytes[..bytes.len().min(MOST_BUFFERS)];
+        if let Some(outlet) = &self.outlet {
+            return self.write_to_pipe(outlet, bytes, waiting);
+        }
         self.patiently(Interest::Writable, waiting, |blocking| {
             message::send_with_fds(self.fd.as_fd(), bytes, &[], blocking)
         })
@@ -260,6 +313,12 @@ impl End {
         if fds.len() > MAX_FDS {
             return Err(FdError::TooMany { given: fds.len(), limit: MAX_FDS }.into());
         }
+        if let Some(outlet) = &self.outlet {
+            if !fds.is_empty() {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, NO_FDS_IN_PIPES));
+            }
+            return self.write_to_pipe(outlet, &[IoSlice::new(bytes)], waiting);
+        }
         if !self.side().allows_self() {
             let given = fds.iter().map(AsRawFd::as_raw_fd);
             if let Some(index) = self.link.find_own(given) {
@@ -295,43 +354,31 @@ impl End {
         error.into()
     }
 
-    /// Repeats a call until it does not have to wait, or may not wait any longer.
     #[inline]
-    pub(super) fn patiently<T>(
+    pub(super) fn receive(
         &self,
-        interest: Interest,
+        buffers: &mut [IoSliceMut<'_>],
         waiting: Waiting,
-        mut call: impl FnMut(Blocking) -> io::Result<T>,
-    ) -> io::Result<T> {
-        let (blocking, deadline) = match waiting {
-            Waiting::Never => return call(Blocking::Never),
-            Waiting::Forever => (Blocking::AsIs, None),
-            Waiting::Until(deadline) => (Blocking::Never, Some(deadline)),
-        };
-        let mut fruitless = 0_u32;
-        loop {
-            match call(blocking) {
-                // Either the deadline forbids sleeping in the call, or somebody who shares the open
-                // file description set `O_NONBLOCK` on it (A16): this handle waits all the same.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return done,
-            }
-            if wait(self.fd.as_fd(), interest, deadline)? == Ready::TimedOut {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            fruitless = fruitless.saturating_add(1);
-            if fruitless > FRUITLESS {
-                // Other readers are always faster, or the peer makes `poll` lie (an urgent byte):
-                // it costs time, not the processor.
-                pause(PAUSE, deadline)?;
-            }
+    ) -> io::Result<Received> {
+        if self.outlet.is_some() {
+            let len = self
+                .patiently(Interest::Readable, waiting, |_| pipe::read(self.fd.as_fd(), buffers))?;
+            return Ok(Received { len, full_len: len, ..Received::nothing() });
         }
-    }
-
-    #[inline]
-    fn receive(&self, buffers: &mut [IoSliceMut<'_>], waiting: Waiting) -> io::Result<Received> {
         self.patiently(Interest::Readable, waiting, |blocking| {
             message::recv(self.fd.as_fd(), buffers, blocking)
+        })
+    }
+
+    fn write_to_pipe(
+        &self,
+        outlet: &Outlet,
+        bytes: &[IoSlice<'_>],
+        waiting: Waiting,
+    ) -> io::Result<usize> {
+        self.patiently(Interest::Writable, waiting, |_| match outlet.pipe() {
+            Some(pipe) => pipe::write(pipe.as_fd(), bytes),
+            None => Err(io::Error::from_raw_os_error(numbers::EPIPE)),
         })
     }
 }

@@ -2,29 +2,32 @@
 //!
 //! Each public type is a thin shape over [`End`](core::End), where the rules live once.
 
-mod convert_error;
 mod core;
 mod datagram;
-mod fd_error;
+mod errors;
 mod halves;
 mod handle;
 mod held;
+mod hello;
 mod modes;
-mod packet_error;
+mod outlet;
 mod packets;
+mod patience;
+mod peer;
 mod seqpacket;
 mod shared;
 mod stream;
+mod watch;
 
-pub use convert_error::ConvertError;
 pub use datagram::Datagram;
-pub use fd_error::FdError;
+pub use errors::{ConvertError, FdError, NoHello, PacketError, PeerGone};
 pub use halves::{ReadHalf, ReuniteError, WriteHalf};
-pub use packet_error::PacketError;
+pub use peer::Peer;
 pub use seqpacket::SeqPacket;
 pub use stream::Stream;
 
 pub(crate) use core::End;
 pub(crate) use modes::Waiting;
+pub(crate) use watch::Watch;
 
 pub use stream::pair;

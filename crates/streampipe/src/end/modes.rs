@@ -20,6 +20,13 @@ impl Waiting {
     pub(crate) fn is_over(self) -> bool {
         matches!(self, Self::Until(deadline) if Instant::now() >= deadline)
     }
+
+    pub(crate) fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Until(deadline) => Some(deadline),
+            Self::Forever | Self::Never => None,
+        }
+    }
 }
 
 /// The settings of a handle. Each is independent of every other memory, so `Relaxed` is enough.

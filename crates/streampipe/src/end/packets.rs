@@ -184,7 +184,7 @@ impl End {
             // the first answer and the shutdown.
             let again = message::recv_packet(self.as_fd(), buffers, Blocking::Never);
             if would_block(&again) {
-                return Ok(Received { len: 0, full_len: 0, fds: Vec::new(), fds_lost: false });
+                return Ok(Received::nothing());
             }
             again
         })

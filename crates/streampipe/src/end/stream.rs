@@ -61,6 +61,11 @@ pub struct Stream {
 impl Stream {
     handle_methods!(Stream);
 
+    /// An end that is two pipes.
+    pub(crate) fn from_pipes(reader: OwnedFd, writer: OwnedFd) -> io::Result<Self> {
+        Ok(Self { end: End::from_pipes(reader, writer)? })
+    }
+
     /// Ends one or both directions, for all copies of this end.
     ///
     /// After `Write`, the peer reads what is queued, then the end; our writes fail with

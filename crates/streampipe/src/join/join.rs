@@ -5,10 +5,10 @@ use streampipe_sys::open::numbers;
 use streampipe_sys::signal::{self, SignalFd, SignalSet};
 use streampipe_sys::spawn::{Image, Setup, spawn};
 
-use super::image::image_of;
 use super::watch::{Limits, Member, Watch};
 use super::wiring::{Wires, placements};
 use super::{JoinError, JoinStep, Outcome, Side, Wiring};
+use crate::spawn::image_of;
 
 /// The signals that [`Join::relay_signals`] takes: those it passes on, and the news of a death.
 const TAKEN: [i32; 4] = [numbers::SIGINT, numbers::SIGTERM, numbers::SIGHUP, numbers::SIGCHLD];
@@ -146,8 +146,12 @@ impl Join {
         // One clock for both, so that their times can be compared.
         let started = Instant::now();
         let start = |side, image: &Image, own: Vec<_>| {
-            let setup =
-                Setup { placements: placements(&own), mask, death_signal: Some(numbers::SIGTERM) };
+            let setup = Setup {
+                placements: placements(&own),
+                mask,
+                death_signal: Some(numbers::SIGTERM),
+                ..Setup::default()
+            };
             match spawn(image, &setup) {
                 Ok(spawned) => Ok(Member::new(spawned.pid, spawned.pidfd, started)),
                 Err(error) => Err(JoinError {

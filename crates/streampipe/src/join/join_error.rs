@@ -104,7 +104,7 @@ impl From<Step> for JoinStep {
     fn from(step: Step) -> Self {
         match step {
             Step::Exec => Self::Execute,
-            Step::Clone | Step::Directory | Step::DeathSignal | Step::Descriptor => Self::Prepare,
+            _ => Self::Prepare,
         }
     }
 }

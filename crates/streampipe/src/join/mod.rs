@@ -4,7 +4,6 @@
 //! this module with arguments and messages around it.
 
 mod ended;
-mod image;
 #[expect(clippy::module_inception, reason = "a public type's file has its name")]
 mod join;
 mod join_error;

@@ -5,19 +5,36 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use streampipe_sys::{queue, sockopt};
 
-use crate::Child;
+use crate::{Child, Peer};
 
 /// What Linux knows of a [`Child`].
 pub trait ChildExt {
     /// Borrows the pidfd: readable, for `poll` and its kin, once the child has ended.
     ///
     /// The child closes it when it is dropped.
-    fn pidfd(&self) -> Option<BorrowedFd<'_>>;
+    fn pidfd(&self) -> BorrowedFd<'_>;
 }
 
 impl ChildExt for Child {
-    fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+    fn pidfd(&self) -> BorrowedFd<'_> {
         Child::pidfd(self)
+    }
+}
+
+/// What Linux knows of a [`Peer`].
+pub trait PeerExt {
+    /// Borrows the pidfd of the process that said hello: it goes on meaning that process, also when it
+    /// has ended and its number is another's.
+    ///
+    /// # Platform
+    ///
+    /// `None` before Linux 6.5.
+    fn pidfd(&self) -> Option<BorrowedFd<'_>>;
+}
+
+impl PeerExt for Peer {
+    fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        Peer::pidfd(self)
     }
 }
 

@@ -1,51 +1,103 @@
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::ExitStatus;
+use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use streampipe_sys::open::numbers;
 use streampipe_sys::process;
 use streampipe_sys::wait::{Interest, Ready, pause, wait};
 
-use super::orphans;
+use super::{StatusUnavailable, StopSchedule, orphans, output};
+use crate::Stream;
+use crate::end::Watch;
 
 /// How often a dead child is looked at that a debugger has not let go of.
 const TRACED_PAUSE: Duration = Duration::from_millis(10);
 
+/// How long a child that was killed is waited for: only one that is stuck in the kernel takes longer.
+const AFTER_KILL: Duration = Duration::from_secs(10);
+
 /// A child process, held by a pidfd: it can never come to mean another process.
+///
+/// From [`Command::spawn`](crate::Command::spawn) it has [our end](Self::stream) of the pipe; from
+/// [`fork`](crate::fork()) the end stands beside it.
+///
+/// # Order of events
+///
+/// What the child had queued is read first, then the end, then [`wait`](Self::wait) tells the exit
+/// status. A read or write of [`stream`](Self::stream) that waits when the child dies returns at once:
+/// with the end, or, if another process keeps a copy of the child's end open, with
+/// [`PeerGone`](crate::PeerGone).
 ///
 /// # Dropping
 ///
-/// A child that has ended is reaped, so no zombie stays. One that still runs goes on running: it is
-/// neither killed nor waited for. It is reaped by this library as soon as, after its end, another
-/// [`Child`] is dropped or [`fork`](crate::fork) is called, and by the system when this process
-/// ends. Our dropped or shut down [`Stream`](crate::Stream) is the end of its input, which is the
-/// usual way to tell it to finish; a drop alone does not reach it while a younger sibling holds a
-/// copy of our end (see [`fork`](crate::fork())).
+/// Never blocks, and never leaves a zombie. Our end is closed first, which is the usual way to tell a
+/// child to finish. A child that has ended is reaped. One that still runs goes on running: it is
+/// neither killed nor waited for (that is [`stop`](Self::stop)), and a thread of this library reaps it
+/// when it ends. That thread exists only while there are such children; [`fork`](crate::fork()) lets
+/// it pause.
 ///
 /// # Examples
 ///
-/// See [`fork`](crate::fork).
+/// ```
+/// use std::io::{Read, Write};
+/// use std::net::Shutdown;
+///
+/// let mut child = streampipe::Command::new("sh").args(["-c", "exec sort <&3 >&3"]).spawn()?;
+/// child.stream().write_all(b"pear\napple\n")?;
+/// child.stream().shutdown(Shutdown::Write)?;
+/// let mut sorted = String::new();
+/// child.stream().read_to_string(&mut sorted)?;
+/// assert_eq!(sorted, "apple\npear\n");
+/// assert!(child.wait()?.success());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 #[doc(alias = "pidfd")]
 pub struct Child {
+    /// The writing end of its standard input, if [`Stdio::piped`](crate::Stdio::piped) was asked for.
+    pub stdin: Option<ChildStdin>,
+    /// The reading end of its standard output, if [`Stdio::piped`](crate::Stdio::piped) was asked for.
+    pub stdout: Option<ChildStdout>,
+    /// The reading end of its standard error, if [`Stdio::piped`](crate::Stdio::piped) was asked for.
+    pub stderr: Option<ChildStderr>,
+    stream: Option<Stream>,
     id: u32,
+    /// Shared with the ends that watch it.
+    pidfd: Arc<OwnedFd>,
     state: State,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum State {
-    /// Not known to have ended. The descriptor is the pidfd.
-    Running(OwnedFd),
-    /// Reaped, by us or by somebody else; the pidfd is kept for whoever borrows it.
-    Ended(OwnedFd, Option<ExitStatus>),
-    /// Only while being dropped.
-    Dropped,
+    /// Not known to have ended.
+    Running,
+    /// Reaped, by us or by somebody else.
+    Ended(Option<ExitStatus>),
 }
 
 impl Child {
     pub(crate) fn new(pid: i32, pidfd: OwnedFd) -> Self {
-        Self { id: pid.unsigned_abs(), state: State::Running(pidfd) }
+        Self {
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            stream: None,
+            id: pid.unsigned_abs(),
+            pidfd: Arc::new(pidfd),
+            state: State::Running,
+        }
+    }
+
+    pub(crate) fn set_stream(&mut self, stream: Stream) {
+        self.stream = Some(stream);
+    }
+
+    /// What makes an end of ours notice this child's death.
+    pub(crate) fn as_watch(&self) -> Watch {
+        Watch::new(Arc::clone(&self.pidfd), self.id)
     }
 
     /// Returns the process id; after the child was reaped, the system may give it to another.
@@ -54,22 +106,61 @@ impl Child {
         self.id
     }
 
+    /// Borrows our end of the pipe to the child.
+    ///
+    /// It can be shared by threads as `&Stream`, and [cloned](Stream::try_clone); none of its calls
+    /// outlasts the child.
+    ///
+    /// # Panics
+    ///
+    /// If there is none: the child is one of [`fork`](crate::fork()), whose end stands beside it, or
+    /// the end was [taken](Self::take_stream).
+    ///
+    /// # Examples
+    ///
+    /// See [above](Self).
+    #[must_use]
+    pub fn stream(&mut self) -> &mut Stream {
+        self.stream.as_mut().expect("the end of this child was taken, or stands beside it")
+    }
+
+    /// Takes our end of the pipe out of the child, for example to move it to another thread.
+    ///
+    /// From then on the caller closes it, and neither [`wait`](Self::wait) nor [`stop`](Self::stop)
+    /// ends its direction. It goes on noticing the child's death.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut child = streampipe::Command::new("true").spawn()?;
+    /// let stream = child.take_stream().expect("it was not taken yet");
+    /// # drop(stream);
+    /// # child.wait()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn take_stream(&mut self) -> Option<Stream> {
+        self.stream.take()
+    }
+
     /// Waits until the child has ended, and returns how it did.
     ///
-    /// Again afterwards it returns the same. Our end of the pipe stays open meanwhile: a child that
-    /// reads to its end before it finishes needs that dropped or shut down first.
+    /// First it ends our direction ([`Shutdown::Write`]) and drops [`stdin`](Self::stdin), as std does:
+    /// a child that reads to its end can finish. What the child sent can still be read afterwards, but
+    /// a child that waits for room in the pipe does not end: read first. Again afterwards it returns
+    /// the same.
     ///
     /// # Errors
     ///
-    /// `ECHILD` if the status is not to be had: somebody else waited for it, or this process ignores
-    /// `SIGCHLD`. The child has ended all the same.
+    /// [`StatusUnavailable`] inside if the child has ended and its status is not to be had.
     pub fn wait(&mut self) -> io::Result<ExitStatus> {
-        let ended = match &self.state {
-            State::Running(pidfd) => process::wait(pidfd.as_fd()),
-            State::Ended(_, Some(status)) => Ok(*status),
-            State::Ended(_, None) | State::Dropped => Err(no_status()),
-        };
-        self.note(ended)
+        self.end_our_direction();
+        match self.state {
+            State::Running => {
+                let ended = process::wait(self.pidfd.as_fd());
+                self.note(ended)
+            }
+            State::Ended(status) => self.known(status),
+        }
     }
 
     /// Returns how the child ended, or `None` if it still runs. Never blocks.
@@ -78,36 +169,40 @@ impl Child {
     ///
     /// As [`wait`](Self::wait).
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        match &self.state {
-            State::Running(pidfd) => match process::try_wait(pidfd.as_fd()).transpose() {
+        match self.state {
+            State::Running => match process::try_wait(self.pidfd.as_fd()).transpose() {
                 None => Ok(None),
                 Some(ended) => self.note(ended).map(Some),
             },
-            State::Ended(_, Some(status)) => Ok(Some(*status)),
-            State::Ended(_, None) | State::Dropped => Err(no_status()),
+            State::Ended(status) => self.known(status).map(Some),
         }
     }
 
     /// Waits for at most so long; `None` if the child still runs then.
     ///
+    /// Unlike [`wait`](Self::wait) it leaves our direction open.
+    ///
     /// # Errors
     ///
     /// As [`wait`](Self::wait).
     pub fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
-        match Instant::now().checked_add(timeout) {
-            Some(deadline) => self.wait_deadline(deadline),
-            None => self.wait().map(Some),
-        }
+        let ages = Duration::from_secs(100 * 365 * 24 * 3600);
+        self.wait_deadline(Instant::now() + timeout.min(ages))
     }
 
     /// Waits until that instant at most; `None` if the child still runs then.
+    ///
+    /// Unlike [`wait`](Self::wait) it leaves our direction open.
     ///
     /// # Errors
     ///
     /// As [`wait`](Self::wait).
     pub fn wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
         loop {
-            let ready = self.wait_until(Some(deadline))?;
+            let ready = match self.state {
+                State::Running => wait(self.pidfd.as_fd(), Interest::Readable, Some(deadline))?,
+                State::Ended(_) => Ready::Yes,
+            };
             if let Some(status) = self.try_wait()? {
                 return Ok(Some(status));
             }
@@ -119,6 +214,33 @@ impl Child {
         }
     }
 
+    /// Reads standard output and error to their ends, waits, and returns all three.
+    ///
+    /// As [`wait`](Self::wait) it ends our directions first. Only what was
+    /// [piped](crate::Stdio::piped) is returned; what comes on [`stream`](Self::stream) is read and
+    /// discarded. When the child has ended, what it wrote is read, and a
+    /// process it left behind that holds the pipes is not waited for.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait), and those of reading.
+    pub fn wait_with_output(mut self) -> io::Result<Output> {
+        self.end_our_direction();
+        let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
+        let pipes = [stdout.map(OwnedFd::from), stderr.map(OwnedFd::from)];
+        let stream = self.stream.as_ref().map(|stream| &stream.end);
+        let [stdout, stderr] = output::collect(pipes, stream, self.pidfd.as_fd())?;
+        Ok(Output { status: self.wait()?, stdout, stderr })
+    }
+
+    /// Ends our direction, and reads on until the child has ended or closed its end.
+    pub(crate) fn discard_what_comes(&mut self) -> io::Result<()> {
+        self.end_our_direction();
+        let stream = self.stream.as_ref().map(|stream| &stream.end);
+        output::collect([None, None], stream, self.pidfd.as_fd())?;
+        Ok(())
+    }
+
     /// Kills the child with `SIGKILL`. One that has ended already is no error.
     ///
     /// It still has to be waited for, or dropped.
@@ -127,58 +249,125 @@ impl Child {
     ///
     /// `EPERM` if the child has taken another identity.
     #[doc(alias = "SIGKILL")]
-    #[doc(alias = "pidfd_send_signal")]
-    pub fn kill(&mut self) -> io::Result<()> {
-        match &self.state {
-            State::Running(pidfd) => match process::signal(pidfd.as_fd(), numbers::SIGKILL) {
-                Err(error) if error.raw_os_error() == Some(numbers::ESRCH) => Ok(()),
-                done => done,
-            },
-            State::Ended(..) | State::Dropped => Ok(()),
+    pub fn kill(&self) -> io::Result<()> {
+        match self.signal(numbers::SIGKILL) {
+            Err(error) if error.raw_os_error() == Some(numbers::ESRCH) => Ok(()),
+            done => done,
         }
+    }
+
+    /// Sends the child a signal, by its number; it can never reach another process.
+    ///
+    /// # Errors
+    ///
+    /// `ESRCH` if the child was reaped; `EINVAL` for no signal's number; `EPERM` if the child has
+    /// taken another identity.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::process::ExitStatusExt;
+    ///
+    /// let mut child = streampipe::Command::new("sleep").arg("60").spawn()?;
+    /// child.signal(15)?; // SIGTERM
+    /// assert_eq!(child.wait()?.signal(), Some(15));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "pidfd_send_signal")]
+    pub fn signal(&self, number: i32) -> io::Result<()> {
+        match self.state {
+            State::Running => process::signal(self.pidfd.as_fd(), number),
+            State::Ended(_) => Err(io::Error::from_raw_os_error(numbers::ESRCH)),
+        }
+    }
+
+    /// Ends the child, politely at first: [`stop_with`](Self::stop_with) the default schedule.
+    ///
+    /// # Errors
+    ///
+    /// As [`stop_with`](Self::stop_with).
+    pub fn stop(&mut self) -> io::Result<ExitStatus> {
+        self.stop_with(StopSchedule::default())
+    }
+
+    /// Ends the child by steps, as far as it needs them, and reaps it.
+    ///
+    /// Ends our direction and waits; sends `SIGTERM` (and `SIGCONT`, for a child that was stopped) and
+    /// waits; sends `SIGKILL` and reaps. What the child sends meanwhile is not read. Processes that the
+    /// child has started are not signalled.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait), the child having ended; `EPERM` if it has taken another identity;
+    /// `TimedOut` if it is stuck in the kernel 10 seconds after `SIGKILL`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::process::ExitStatusExt;
+    /// use std::time::Duration;
+    /// use streampipe::StopSchedule;
+    ///
+    /// let mut polite = streampipe::Command::new("sh").args(["-c", "cat <&3 >/dev/null"]).spawn()?;
+    /// assert!(polite.stop()?.success()); // The end of its input was enough.
+    ///
+    /// let mut deaf = streampipe::Command::new("sleep").arg("60").spawn()?;
+    /// let schedule = StopSchedule { after_close: Duration::ZERO, ..StopSchedule::default() };
+    /// assert_eq!(deaf.stop_with(schedule)?.signal(), Some(15));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stop_with(&mut self, schedule: StopSchedule) -> io::Result<ExitStatus> {
+        self.end_our_direction();
+        if let Some(status) = self.wait_timeout(schedule.after_close)? {
+            return Ok(status);
+        }
+        self.signal(numbers::SIGTERM)?;
+        self.signal(numbers::SIGCONT)?;
+        if let Some(status) = self.wait_timeout(schedule.after_term)? {
+            return Ok(status);
+        }
+        self.kill()?;
+        self.wait_timeout(AFTER_KILL)?.ok_or_else(|| io::ErrorKind::TimedOut.into())
     }
 
     /// The pidfd: readable once the child has ended. See [`os::linux`](crate::os::linux).
-    pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
-        match &self.state {
-            State::Running(pidfd) | State::Ended(pidfd, _) => Some(pidfd.as_fd()),
-            State::Dropped => None,
-        }
+    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
     }
 
-    fn wait_until(&self, deadline: Option<Instant>) -> io::Result<Ready> {
-        match &self.state {
-            State::Running(pidfd) => wait(pidfd.as_fd(), Interest::Readable, deadline),
-            State::Ended(..) | State::Dropped => Ok(Ready::Yes),
+    fn end_our_direction(&mut self) {
+        drop(self.stdin.take());
+        if let Some(stream) = &self.stream {
+            // A peer that is gone does not have to be told.
+            let _ = stream.shutdown(Shutdown::Write);
         }
     }
 
     /// Remembers the status, or that it is not to be had.
     fn note(&mut self, ended: io::Result<ExitStatus>) -> io::Result<ExitStatus> {
-        match &ended {
-            Ok(status) => self.ended(Some(*status)),
-            Err(error) if error.raw_os_error() == Some(numbers::ECHILD) => self.ended(None),
+        match ended {
+            Ok(status) => self.state = State::Ended(Some(status)),
+            Err(error) if error.raw_os_error() == Some(numbers::ECHILD) => {
+                self.state = State::Ended(None);
+                return self.known(None);
+            }
             Err(_) => {}
         }
         ended
     }
 
-    fn ended(&mut self, status: Option<ExitStatus>) {
-        self.state = match std::mem::replace(&mut self.state, State::Dropped) {
-            State::Running(pidfd) => State::Ended(pidfd, status),
-            known => known,
-        };
+    fn known(&self, status: Option<ExitStatus>) -> io::Result<ExitStatus> {
+        status.ok_or_else(|| StatusUnavailable { id: self.id }.into())
     }
-}
-
-fn no_status() -> io::Error {
-    io::Error::from_raw_os_error(numbers::ECHILD)
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if let State::Running(pidfd) = std::mem::replace(&mut self.state, State::Dropped) {
-            orphans::adopt(pidfd);
+        // First, so that it can be why the child ends.
+        drop(self.stream.take());
+        drop(self.stdin.take());
+        if let State::Running = self.state {
+            orphans::adopt(Arc::clone(&self.pidfd));
         }
     }
 }

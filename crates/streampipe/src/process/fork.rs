@@ -20,7 +20,8 @@ const GO: [u8; 1] = [1];
 pub enum Fork {
     /// In the process that called.
     Parent {
-        /// Our end; the child holds the other one, and nobody else does.
+        /// Our end; the child holds the other one, and nobody else does. Its calls notice the
+        /// child's death, as those of [`Child::stream`] do.
         stream: Stream,
         /// The new process.
         child: Child,
@@ -101,8 +102,10 @@ pub enum Fork {
 /// ```
 #[doc(alias = "fork(2)")]
 pub fn fork() -> io::Result<Fork> {
-    orphans::sweep();
-    match sys::fork()? {
+    let rest = orphans::rest();
+    let forked = sys::fork();
+    drop(rest);
+    match forked? {
         Some(fork) => Ok(fork),
         None => Err(ForkRefused { other_threads: sys::other_threads() }.into()),
     }
@@ -119,11 +122,13 @@ impl FromFork for Fork {
         match side {
             Side::Parent(pid) => {
                 drop(theirs);
+                let mut ours = ours;
                 let child = name_and_release(&ours, pid).inspect_err(|_| {
                     // The child waits for the byte; without it, it ends at once.
                     let _ = ours.shutdown(std::net::Shutdown::Both);
                     let _ = process::reap_by_id(pid);
                 })?;
+                ours.end.watch(child.as_watch());
                 Ok(Self::Parent { stream: ours, child })
             }
             Side::Child => {

@@ -1,11 +1,18 @@
-//! Related processes: `fork`, and the child that it makes.
+//! Related processes: `fork`, and the child that it and a spawn make.
 
 mod child;
 mod fork;
 mod fork_refused;
 mod orphans;
+mod output;
+mod status_unavailable;
+mod stop_schedule;
 
 pub use child::Child;
 pub use fork::{Fork, fork};
 pub use fork_refused::ForkRefused;
+pub use status_unavailable::StatusUnavailable;
+pub use stop_schedule::StopSchedule;
 pub use streampipe_sys::fork::fork_unchecked;
+
+pub(crate) use orphans::sweep;

@@ -1,7 +1,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use streampipe_sys::wait::{Interests, Ready, wait_any};
+use streampipe_sys::wait::{Interest, Ready, wait_any};
 
 use super::CopyError;
 use super::flow::{Advanced, Flow, Wants};
@@ -117,15 +117,19 @@ fn wait_for(
     back: &Flow<'_>,
     deadline: Option<Instant>,
 ) -> io::Result<Ready> {
-    wait_any([interests(left, onward, back), interests(right, back, onward)], deadline)
+    left.end.with_interests(&interests(onward, back), |of_left| {
+        right.end.with_interests(&interests(back, onward), |of_right| {
+            wait_any(&[of_left, of_right].concat(), deadline)
+        })
+    })
 }
 
-fn interests<'end>(end: &'end Stream, reads: &Flow<'_>, writes: &Flow<'_>) -> Interests<'end> {
-    Interests {
-        fd: end.end.as_fd(),
-        readable: reads.wants == Wants::ToRead,
-        writable: writes.wants == Wants::ToWrite,
-    }
+/// What an end is waited for: one that is waited for nothing is left out, so that a hang-up there
+/// cannot wake the caller for ever.
+fn interests(reads: &Flow<'_>, writes: &Flow<'_>) -> Vec<Interest> {
+    let readable = (reads.wants == Wants::ToRead).then_some(Interest::Readable);
+    let writable = (writes.wants == Wants::ToWrite).then_some(Interest::Writable);
+    readable.into_iter().chain(writable).collect()
 }
 
 fn end_both<'ends>(

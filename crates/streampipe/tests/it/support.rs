@@ -166,6 +166,18 @@ pub(crate) fn has_children() -> bool {
     !matches!(rustix::process::waitid(WaitId::All, options), Err(rustix::io::Errno::CHILD))
 }
 
+/// Waits until there are no children left, which somebody else reaps, at most so long.
+pub(crate) fn is_childless_within(limit: Duration) -> bool {
+    let deadline = std::time::Instant::now() + limit;
+    while has_children() {
+        if std::time::Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::yield_now();
+    }
+    true
+}
+
 /// A file with this content, rewound.
 pub(crate) fn file_with(content: &[u8]) -> File {
     let mut file = tempfile::tempfile().expect("a temporary file");

@@ -23,7 +23,7 @@ pub struct ConvertError {
 }
 
 impl ConvertError {
-    pub(super) fn new(fd: OwnedFd, wanted: &'static str, found: String) -> Self {
+    pub(in crate::end) fn new(fd: OwnedFd, wanted: &'static str, found: String) -> Self {
         Self { fd, wanted, found }
     }
 

@@ -1,0 +1,90 @@
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// What to run, complete before the clone.
+#[derive(Debug)]
+pub struct Image {
+    pub(super) paths: Vec<CString>,
+    pub(super) args: Vec<CString>,
+    pub(super) environment: Vec<CString>,
+    pub(super) directory: Option<CString>,
+}
+
+impl Image {
+    /// Describes a program: its name as typed, its arguments (the name first), and `KEY=VALUE`s.
+    ///
+    /// A name without a slash is looked for in `search`, a list as in `PATH`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a string with a NUL in it; `ENOENT` if no such file exists; `EACCES`, or
+    /// what else the kernel says of its path, if one exists that cannot be executed.
+    pub fn new(
+        program: &OsStr,
+        args: impl Iterator<Item = impl AsRef<OsStr>>,
+        environment: impl Iterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
+        directory: Option<&Path>,
+        search: &OsStr,
+    ) -> io::Result<Self> {
+        let pairs = environment.map(|(key, value)| {
+            let mut pair = key.as_ref().to_os_string();
+            pair.push("=");
+            pair.push(value.as_ref());
+            string(&pair)
+        });
+        Ok(Self {
+            paths: candidates(program, search, directory)?,
+            args: args.map(|arg| string(arg.as_ref())).collect::<io::Result<_>>()?,
+            environment: pairs.collect::<io::Result<_>>()?,
+            directory: directory.map(|at| string(at.as_os_str())).transpose()?,
+        })
+    }
+}
+
+fn string(text: &OsStr) -> io::Result<CString> {
+    CString::new(text.as_bytes())
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a NUL byte in an argument"))
+}
+
+/// The files that `execvp` would try, those that cannot be executed left out.
+fn candidates(
+    program: &OsStr,
+    search: &OsStr,
+    directory: Option<&Path>,
+) -> io::Result<Vec<CString>> {
+    let mut verdict = libc::ENOENT;
+    let mut found = Vec::new();
+    let is_a_path = program.as_bytes().contains(&b'/');
+    let names: Vec<_> = if is_a_path {
+        vec![Path::new(program).to_path_buf()]
+    } else if program.is_empty() {
+        Vec::new()
+    } else {
+        let entries = search.as_bytes().split(|&byte| byte == b':');
+        entries.map(|entry| Path::new(OsStr::from_bytes(entry)).join(program)).collect()
+    };
+    for name in names {
+        // The child changes its directory first, so that is what a relative name is relative to.
+        let seen_from_here = directory.map_or_else(|| name.clone(), |at| at.join(&name));
+        match std::fs::metadata(&seen_from_here) {
+            Ok(facts) if facts.is_file() && facts.permissions().mode() & 0o111 != 0 => {
+                found.push(string(name.as_os_str())?);
+            }
+            Ok(_) => verdict = libc::EACCES,
+            // A directory of the search list that this user may not look into is not the place
+            // where the program is: other users' lists have such directories.
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ENOENT | libc::ENOTDIR) | None => {}
+                Some(errno) if is_a_path => verdict = errno,
+                Some(_) => {}
+            },
+        }
+    }
+    if found.is_empty() {
+        return Err(io::Error::from_raw_os_error(verdict));
+    }
+    Ok(found)
+}

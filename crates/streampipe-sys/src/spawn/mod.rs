@@ -1,0 +1,28 @@
+//! Starting a program without copying the parent's page tables, and without `pre_exec`.
+//!
+//! `clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD)`: the child borrows the parent's memory until it
+//! calls `exec`, so the cost does not grow with the parent, and what went wrong comes back through
+//! that memory: there is no error pipe whose number a target could collide with (kernel trap D5).
+//!
+//! Rules of this room:
+//!
+//! 1. Everything the child needs is built before the clone. Between the clone and `exec` nothing
+//!    allocates, locks, or panics; only the system calls listed at `child` in `program.rs` are made.
+//! 2. All signals are blocked around the clone, and handlers are reset in the child before it lets
+//!    signals in, so that no handler of the parent's ever runs on borrowed memory.
+//! 3. Descriptors are placed in two phases, so that every permutation and cycle comes out right.
+//! 4. What changes the identity is a bare system call: the C library's `setuid` would change every
+//!    thread of the parent, whose list of threads the child borrows too.
+
+mod image;
+mod moves;
+mod own_id;
+mod program;
+mod setup;
+mod stack;
+mod start;
+
+pub use image::Image;
+pub use rustix::process::Resource;
+pub use setup::{Group, Identity, Limit, Placement, Setup};
+pub use start::{SpawnError, Spawned, Step, spawn};

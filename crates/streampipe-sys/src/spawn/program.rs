@@ -1,0 +1,206 @@
+//! What runs between the clone and `exec`, on borrowed memory.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::ptr;
+
+use libc::{c_char, c_int, c_void};
+use rustix::fs::{Mode, OFlags, RawDir};
+use rustix::process::{Gid, Pid, Rlimit, Uid, setpgid, setrlimit, setsid};
+use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use super::moves::Moves;
+use super::own_id::OwnId;
+use super::{Group, Identity, Setup, Step};
+use crate::signal::SignalSet;
+
+/// The lowest number that is closed with the others: standard input, output and error stay.
+const FIRST_OTHER: u32 = 3;
+
+/// All that the child looks at, and what it writes: `moves`, `own_id` and `failed`.
+pub(super) struct Orders<'plan> {
+    pub(super) paths: &'plan [CString],
+    pub(super) args: *const *const c_char,
+    pub(super) environment: *const *const c_char,
+    pub(super) directory: Option<&'plan CStr>,
+    pub(super) setup: &'plan Setup<'plan>,
+    pub(super) moves: &'plan mut Moves,
+    pub(super) own_id: Option<&'plan mut OwnId>,
+    pub(super) mask: SignalSet,
+    pub(super) parent: Pid,
+    pub(super) failed: Option<(Step, c_int)>,
+}
+
+/// The child. Calls, in this order: `sigaction`, `setsid` or `setpgid`, `close_range` (where there
+/// is none, `open`, `getdents64`, `fcntl` and `close` on `/proc/self/fd`), `fcntl`, `dup2`,
+/// `prlimit`, `setgroups`, `setresgid`, `setresuid`, `chdir`, `prctl`, `getppid`, `getpid`,
+/// `sigprocmask`, `execve`, `_exit`. Each is a bare system call or async-signal-safe.
+pub(super) extern "C" fn child(orders: *mut c_void) -> c_int {
+    // SAFETY: `clone_child` passed a pointer to its `Orders`; the parent stands still meanwhile.
+    let orders = unsafe { &mut *orders.cast::<Orders<'_>>() };
+    let (step, errno) = become_program(orders);
+    orders.failed = Some((step, errno));
+    // SAFETY: `_exit` has no preconditions; it runs none of the parent's destructors.
+    unsafe { libc::_exit(127) }
+}
+
+/// Returns only if something failed.
+fn become_program(orders: &mut Orders<'_>) -> (Step, c_int) {
+    match prepare(orders) {
+        Ok(()) => (Step::Exec, exec_first(orders)),
+        Err(failed) => failed,
+    }
+}
+
+/// The order matters: descriptors before the limit on them, limits before the rights to raise them
+/// are gone, the death signal after the change of identity, which clears it (`prctl(2)`).
+fn prepare(orders: &mut Orders<'_>) -> Result<(), (Step, c_int)> {
+    let setup = orders.setup;
+    reset_signals();
+    enter_group(setup.group).map_err(at(Step::Group))?;
+    if setup.closes_others {
+        close_others_on_exec().map_err(at(Step::Descriptor))?;
+    }
+    orders.moves.carry_out().map_err(|errno| (Step::Descriptor, errno))?;
+    set_limits(setup).map_err(at(Step::Limit))?;
+    take_identity(&setup.identity).map_err(at(Step::Identity))?;
+    if let Some(directory) = orders.directory {
+        rustix::process::chdir(directory).map_err(at(Step::Directory))?;
+    }
+    if setup.no_new_privileges {
+        set_no_new_privs(true).map_err(at(Step::Privileges))?;
+    }
+    if let Some(signal) = setup.death_signal {
+        arm_death_signal(signal, orders.parent).map_err(|errno| (Step::DeathSignal, errno))?;
+    }
+    if let Some(own_id) = &mut orders.own_id {
+        own_id.fill_in(rustix::process::getpid().as_raw_nonzero().get());
+    }
+    orders.mask.set();
+    Ok(())
+}
+
+/// Names the step of a failed call.
+fn at(step: Step) -> impl FnOnce(rustix::io::Errno) -> (Step, c_int) {
+    move |errno| (step, errno.raw_os_error())
+}
+
+/// Gives every signal with a handler, and `SIGPIPE`, its default action.
+///
+/// Rust's runtime ignores `SIGPIPE`, and an ignored signal stays ignored across `exec` (C6).
+fn reset_signals() {
+    for signal in 1..=64 {
+        let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: a null new action only reads; a number the C library keeps for itself fails.
+        let read = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
+        // SAFETY: all zeros is a valid `sigaction`, whether or not the call wrote to it.
+        let action = unsafe { action.assume_init() };
+        let handled = action.sa_sigaction != libc::SIG_DFL && action.sa_sigaction != libc::SIG_IGN;
+        if read == 0 && (handled || signal == libc::SIGPIPE) {
+            // SAFETY: the default action runs no code; the child's table is its own copy.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+    }
+}
+
+fn enter_group(group: Group) -> rustix::io::Result<()> {
+    match group {
+        Group::Inherited => Ok(()),
+        Group::Of(number @ 0..) => setpgid(None, Pid::from_raw(number)),
+        Group::Of(_) => Err(rustix::io::Errno::INVAL),
+        Group::NewSession => setsid().map(drop),
+    }
+}
+
+/// Marks every descriptor from 3 on as close-on-exec, those of other libraries included (D9).
+fn close_others_on_exec() -> rustix::io::Result<()> {
+    // SAFETY: the call takes three numbers and touches no memory; the table is the child's own.
+    let closed = unsafe {
+        libc::syscall(libc::SYS_close_range, FIRST_OTHER, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    };
+    // Linux before 5.11, or a filter that knows no such call.
+    if closed == 0 { Ok(()) } else { close_listed_on_exec() }
+}
+
+/// The same by the list in `/proc`.
+fn close_listed_on_exec() -> rustix::io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let list = rustix::fs::open(c"/proc/self/fd", flags, Mode::empty())?;
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 2048];
+    let mut entries = RawDir::new(&list, &mut buffer);
+    while let Some(entry) = entries.next() {
+        if let Some(number) = number_of(entry?.file_name()) {
+            if number >= FIRST_OTHER as c_int {
+                // SAFETY: a number and a flag; one that is not open any more is `EBADF`, ignored.
+                unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The number that a file name spells, without the standard library's parser, which may panic.
+fn number_of(name: &CStr) -> Option<c_int> {
+    name.to_bytes().iter().try_fold(0_i32, |number, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(c_int::from(digit))
+    })
+}
+
+fn set_limits(setup: &Setup<'_>) -> rustix::io::Result<()> {
+    for limit in &setup.limits {
+        setrlimit(limit.resource, Rlimit { current: limit.soft, maximum: limit.hard })?;
+    }
+    Ok(())
+}
+
+fn take_identity(identity: &Identity) -> rustix::io::Result<()> {
+    if let Some(groups) = &identity.groups {
+        set_thread_groups(groups)?;
+    }
+    if let Some(gid) = identity.gid.map(Gid::from_raw) {
+        set_thread_res_gid(gid, gid, gid)?;
+    }
+    if let Some(uid) = identity.uid.map(Uid::from_raw) {
+        set_thread_res_uid(uid, uid, uid)?;
+    }
+    Ok(())
+}
+
+fn arm_death_signal(signal: c_int, parent: Pid) -> Result<(), c_int> {
+    // SAFETY: this option takes a number and touches no memory.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) })?;
+    match rustix::process::getppid() {
+        // A parent outside of the child's pid namespace, of whom no more can be known.
+        None => Ok(()),
+        Some(now) if now == parent => Ok(()),
+        // The parent died before the signal was armed: nobody is left to be told.
+        Some(_) => Err(libc::ESRCH),
+    }
+}
+
+/// Tries each path, as `execvp` does: on to the next if it is not there, the worst error kept.
+fn exec_first(orders: &Orders<'_>) -> c_int {
+    let mut verdict = libc::ENOENT;
+    for path in orders.paths {
+        // SAFETY: `args` and `environment` are null-terminated arrays of C strings that, like
+        // `path`, outlive the call.
+        unsafe { libc::execve(path.as_ptr(), orders.args, orders.environment) };
+        match errno() {
+            libc::ENOENT | libc::ENOTDIR => {}
+            libc::EACCES => verdict = libc::EACCES,
+            errno => return errno,
+        }
+    }
+    verdict
+}
+
+/// Reads the thread's `errno`; allocates nothing.
+pub(super) fn errno() -> c_int {
+    io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+pub(super) fn check(result: c_int) -> Result<c_int, c_int> {
+    if result < 0 { Err(errno()) } else { Ok(result) }
+}

@@ -1,0 +1,54 @@
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use streampipe_sys::message::Sender;
+
+/// The process that said hello, as the kernel attests ([`Stream::recv_hello`](super::Stream::recv_hello)).
+#[derive(Debug)]
+pub struct Peer {
+    pid: Option<u32>,
+    uid: u32,
+    gid: u32,
+    pidfd: Option<OwnedFd>,
+}
+
+impl Peer {
+    /// `None` if the kernel noted nobody: process 0, and no pidfd (kernel trap B2).
+    pub(super) fn attested(sender: Sender) -> Option<Self> {
+        let credentials = sender.credentials?;
+        let pid = u32::try_from(credentials.pid).ok().filter(|&pid| pid != 0);
+        if pid.is_none() && sender.pidfd.is_none() {
+            return None;
+        }
+        Some(Self { pid, uid: credentials.uid, gid: credentials.gid, pidfd: sender.pidfd })
+    }
+
+    /// The process id it had when it sent; `None` if it is outside of this process's pid namespace.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
+    /// Its effective user when it sent.
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// Its effective group when it sent.
+    #[must_use]
+    pub fn gid(&self) -> u32 {
+        self.gid
+    }
+
+    /// Whether it is this child itself, rather than a process that the child has started.
+    ///
+    /// Exact: the process id of a child that was not waited for cannot be another's.
+    #[must_use]
+    pub fn is(&self, child: &crate::Child) -> bool {
+        self.pid == Some(child.id())
+    }
+
+    pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(AsFd::as_fd)
+    }
+}

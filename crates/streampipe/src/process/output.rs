@@ -1,0 +1,79 @@
+//! What a child says, read at once from all places, so that it never waits for room.
+
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use streampipe_sys::pipe;
+use streampipe_sys::wait::{Interest, has_ended, wait_any};
+
+use crate::FdError;
+use crate::end::{End, Waiting};
+
+/// How much one step reads.
+const BUFFER: usize = 64 * 1024;
+
+/// Reads each pipe to its end, or until the child has ended and what it wrote is read; discards what
+/// comes on the stream.
+pub(super) fn collect(
+    pipes: [Option<OwnedFd>; 2],
+    mut stream: Option<&End>,
+    pidfd: BorrowedFd<'_>,
+) -> io::Result<[Vec<u8>; 2]> {
+    let mut sources = pipes.map(|pipe| Source { pipe, read: Vec::new() });
+    for pipe in sources.iter().filter_map(|source| source.pipe.as_ref()) {
+        pipe::make_nonblocking(pipe)?;
+    }
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        // Asked before reading: what the child wrote before it ended is there by then.
+        let gone = has_ended(pidfd)?;
+        for source in &mut sources {
+            source.read_what_is_there(&mut buffer)?;
+        }
+        stream = stream.filter(|end| discard_what_is_there(end, &mut buffer));
+        let mut waited: Vec<_> = sources
+            .iter()
+            .filter_map(|source| Some((source.pipe.as_ref()?.as_fd(), Interest::Readable)))
+            .chain(stream.map(|end| (end.as_fd(), Interest::Readable)))
+            .collect();
+        if waited.is_empty() || gone {
+            return Ok(sources.map(|source| source.read));
+        }
+        waited.push((pidfd, Interest::Readable));
+        wait_any(&waited, None)?;
+    }
+}
+
+/// Whether more may come.
+fn discard_what_is_there(end: &End, buffer: &mut [u8]) -> bool {
+    loop {
+        match end.recv_fds(buffer, Waiting::Never) {
+            Ok((0, _)) => return false,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+            // The bytes of descriptors that could not be taken are still to come.
+            Err(error) if error.get_ref().is_some_and(|inside| inside.is::<FdError>()) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+struct Source {
+    /// `None` once its end was read.
+    pipe: Option<OwnedFd>,
+    read: Vec<u8>,
+}
+
+impl Source {
+    fn read_what_is_there(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        while let Some(pipe) = &self.pipe {
+            match pipe::read(pipe.as_fd(), &mut [IoSliceMut::new(buffer)]) {
+                Ok(0) => self.pipe = None,
+                Ok(len) => self.read.extend_from_slice(&buffer[..len]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

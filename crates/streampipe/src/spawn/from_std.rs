@@ -1,0 +1,136 @@
+//! What std's own types let us read back.
+//!
+//! Std has getters for the program, the arguments, the changes to the environment and the directory.
+//! For the rest there is only the text of `{:#?}`. That text is no promise of std's, so it decides
+//! nothing on its own: what it shows and we cannot carry over is refused, and what it does not show
+//! in the form known here is refused as well, never guessed.
+
+use std::io;
+use std::process;
+use std::{error, fmt};
+
+use super::Command;
+use super::source::Source;
+use super::stdio::{Kind, Stdio};
+
+/// A command of std's with settings that std does not let be read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnreadableCommand {
+    /// The settings, by the names of std's methods.
+    pub settings: Vec<&'static str>,
+}
+
+impl fmt::Display for UnreadableCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "std::process::Command does not let {} be read back: set it on streampipe::Command",
+            self.settings.join(", ")
+        )
+    }
+}
+
+impl error::Error for UnreadableCommand {}
+
+impl From<UnreadableCommand> for io::Error {
+    fn from(error: UnreadableCommand) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, error)
+    }
+}
+
+/// Names of fields in std's text, and of the methods that set them.
+const REFUSED: &[(&str, &str)] = &[
+    ("uid", "uid"),
+    ("gid", "gid"),
+    ("groups", "groups"),
+    ("stdin", "stdin"),
+    ("stdout", "stdout"),
+    ("stderr", "stderr"),
+    ("pgroup", "process_group"),
+    ("chroot", "chroot"),
+    ("setsid", "setsid"),
+];
+
+/// Carries over the program, the arguments, the environment (cleared or changed) and the directory.
+///
+/// Settings of std's that cannot be read back (identity, groups, standard descriptors, `arg0`) are an
+/// error, not ignored; only `pre_exec` closures cannot be seen at all, and are not carried over.
+impl TryFrom<&process::Command> for Command {
+    type Error = UnreadableCommand;
+
+    fn try_from(theirs: &process::Command) -> Result<Self, UnreadableCommand> {
+        let text = format!("{theirs:#?}");
+        let settings = unreadable(theirs, &text);
+        if !settings.is_empty() {
+            return Err(UnreadableCommand { settings });
+        }
+        let mut ours = Self::new(theirs.get_program());
+        ours.args(theirs.get_args());
+        if clears_environment(&text) {
+            ours.env_clear();
+        }
+        for (key, value) in theirs.get_envs() {
+            match value {
+                Some(value) => ours.env(key, value),
+                None => ours.env_remove(key),
+            };
+        }
+        if let Some(directory) = theirs.get_current_dir() {
+            ours.current_dir(directory);
+        }
+        Ok(ours)
+    }
+}
+
+fn unreadable(command: &process::Command, text: &str) -> Vec<&'static str> {
+    // A field of the outermost level: arguments, which may hold any text, are quoted and deeper.
+    let has = |name: &str| {
+        let start = format!("    {name}: Some(");
+        text.lines().any(|line| line.starts_with(&start))
+    };
+    let refused = REFUSED.iter().filter(|(field, _)| has(field)).map(|&(_, method)| method);
+    refused.chain(names_itself_otherwise(command, text).then_some("arg0")).collect()
+}
+
+/// Whether `arg0` was used: the first argument is not the program then.
+fn names_itself_otherwise(command: &process::Command, text: &str) -> bool {
+    let mut lines = text.lines().skip_while(|line| *line != "    args: [").skip(1);
+    let own = format!("        {:?},", command.get_program());
+    lines.next().is_some_and(|first| first != own && first != "    ],")
+}
+
+fn clears_environment(text: &str) -> bool {
+    text.lines()
+        .skip_while(|line| *line != "    env: CommandEnv {")
+        .take_while(|line| *line != "    },")
+        .any(|line| line == "        clear: true,")
+}
+
+/// Reads std's `Stdio` back.
+pub(super) fn stdio(theirs: process::Stdio) -> Stdio {
+    let mut command = process::Command::new("");
+    command.stdin(theirs);
+    let text = format!("{command:#?}");
+    let mut lines = text.lines().skip_while(|line| *line != "    stdin: Some(").skip(1);
+    match lines.next().map(str::trim) {
+        Some("MakePipe,") => Stdio::piped(),
+        Some("Null,") => Stdio::null(),
+        Some("Inherit,") => Stdio::inherit(),
+        Some("Fd(" | "StaticFd(") => {
+            let number = lines.find_map(|line| line.trim().strip_prefix("fd: ")?.strip_suffix(","));
+            let number = number.and_then(|digits| digits.parse().ok());
+            // `command` holds the descriptor meanwhile; it is given, so the copy is this program's.
+            let copy = number.ok_or_else(unknown).and_then(streampipe_sys::fd::duplicate_number);
+            Stdio(Kind::From(copy.map_or_else(|error| Source::Lent(Err(error)), Source::Given)))
+        }
+        _ => Stdio(Kind::From(Source::Lent(Err(unknown())))),
+    }
+}
+
+fn unknown() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this std::process::Stdio cannot be read back: use streampipe::Stdio",
+    )
+}

@@ -1,0 +1,138 @@
+use std::ffi::OsString;
+use std::{error, fmt, io};
+
+use streampipe_sys::spawn::Step;
+
+/// Why a program was not started: the step, and what the system said.
+///
+/// There is no child then, no zombie, and no descriptor that was not there before.
+///
+/// Converts into an [`io::Error`] of the same kind, with this inside.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::ErrorKind;
+/// use streampipe::{Command, SpawnStep};
+///
+/// let error = Command::new("no-such-program").spawn().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::NotFound);
+/// assert_eq!(error.step(), SpawnStep::Find);
+/// assert_eq!(error.raw_os_error(), Some(2)); // ENOENT
+///
+/// let error = Command::new("true").current_dir("/no/such/directory").spawn().unwrap_err();
+/// assert_eq!(error.step(), SpawnStep::Directory);
+/// ```
+#[derive(Debug)]
+pub struct SpawnError {
+    step: SpawnStep,
+    program: OsString,
+    cause: io::Error,
+}
+
+/// The step of a start that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SpawnStep {
+    /// Reading the description: arguments, environment, numbers given twice.
+    Describe,
+    /// Finding the program's file.
+    Find,
+    /// Making the pair, pipes, or opening `/dev/null`.
+    Pair,
+    /// Making the process (`clone`).
+    Clone,
+    /// Joining the process group, or starting the session (`setpgid`, `setsid`).
+    Group,
+    /// Placing descriptors, or closing the others (`dup2`, `close_range`).
+    Descriptors,
+    /// Limiting a resource (`setrlimit`).
+    Limit,
+    /// Changing the user or the groups (`setresuid`, `setresgid`, `setgroups`).
+    Identity,
+    /// Changing the directory (`chdir`).
+    Directory,
+    /// Giving up the gain of privileges (`PR_SET_NO_NEW_PRIVS`).
+    Privileges,
+    /// Asking for the parent-death signal (`PR_SET_PDEATHSIG`).
+    DeathSignal,
+    /// Executing the program's file (`execve`).
+    Exec,
+}
+
+impl SpawnError {
+    pub(super) fn new(step: SpawnStep, program: &OsString, cause: io::Error) -> Self {
+        Self { step, program: program.clone(), cause }
+    }
+
+    /// Where it went wrong.
+    #[must_use]
+    pub fn step(&self) -> SpawnStep {
+        self.step
+    }
+
+    /// The kind of what the system said, as of an [`io::Error`].
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        self.cause.kind()
+    }
+
+    /// The error number, if the system said it.
+    #[must_use]
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.cause.raw_os_error()
+    }
+}
+
+impl From<Step> for SpawnStep {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Clone => Self::Clone,
+            Step::Group => Self::Group,
+            Step::Descriptor => Self::Descriptors,
+            Step::Limit => Self::Limit,
+            Step::Identity => Self::Identity,
+            Step::Directory => Self::Directory,
+            Step::Privileges => Self::Privileges,
+            Step::DeathSignal => Self::DeathSignal,
+            Step::Exec => Self::Exec,
+        }
+    }
+}
+
+impl fmt::Display for SpawnStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Describe => "reading the command",
+            Self::Find => "finding the program",
+            Self::Pair => "making the pipe",
+            Self::Clone => "making the process (clone)",
+            Self::Group => "changing the process group (setpgid, setsid)",
+            Self::Descriptors => "placing descriptors (dup2)",
+            Self::Limit => "setting a limit (setrlimit)",
+            Self::Identity => "changing user or groups (setresuid, setresgid, setgroups)",
+            Self::Directory => "changing the directory (chdir)",
+            Self::Privileges => "giving up new privileges (prctl)",
+            Self::DeathSignal => "asking for the parent-death signal (prctl)",
+            Self::Exec => "executing it (execve)",
+        })
+    }
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} was not started: {}: {}", self.program, self.step, self.cause)
+    }
+}
+
+impl error::Error for SpawnError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+impl From<SpawnError> for io::Error {
+    fn from(error: SpawnError) -> Self {
+        Self::new(error.kind(), error)
+    }
+}

@@ -1,0 +1,141 @@
+use std::io;
+use std::process::{ExitStatus, Output};
+
+use streampipe_sys::process::may_change_groups;
+use streampipe_sys::signal::SignalSet;
+use streampipe_sys::spawn::{Identity, Placement, Setup, spawn};
+
+use super::plan::Plan;
+use super::stdio::Kind;
+use super::{Command, SpawnError, SpawnStep, Stdio};
+use crate::{Child, process};
+
+impl Command {
+    /// Starts the program.
+    ///
+    /// Standard input, output and error are the parent's, unless set.
+    ///
+    /// # Errors
+    ///
+    /// A [`SpawnError`]; there is no child then, no zombie, and no new descriptor.
+    ///
+    /// # Examples
+    ///
+    /// See [above](Self).
+    pub fn spawn(&mut self) -> Result<Child, SpawnError> {
+        process::sweep();
+        let at = |step| move |cause| (step, cause);
+        let started = || -> Result<Child, (SpawnStep, io::Error)> {
+            let plan = Plan::make(self).map_err(at(SpawnStep::Pair))?;
+            let image = self.image(plan.variables.clone()).map_err(|cause| match cause.kind() {
+                io::ErrorKind::InvalidInput => (SpawnStep::Describe, cause),
+                _ => (SpawnStep::Find, cause),
+            })?;
+            let placements = plan.placements(self).map_err(at(SpawnStep::Describe))?;
+            let spawned = spawn(&image, &self.setup(placements))
+                .map_err(|error| (error.step.into(), error.source))?;
+            let child = Child::new(spawned.pid, spawned.pidfd);
+            Ok(plan.finish(child, self.timeout))
+        };
+        match started() {
+            Ok(child) => {
+                self.was_spawned();
+                Ok(child)
+            }
+            Err((step, cause)) => Err(SpawnError::new(step, &self.program, cause)),
+        }
+    }
+
+    /// Starts the program, waits until it has ended, and returns how it did.
+    ///
+    /// Our direction ends at once; what the child sends is read and discarded.
+    ///
+    /// # Errors
+    ///
+    /// A [`SpawnError`] inside; else those of [`Child::wait`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(streampipe::Command::new("true").status()?.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn status(&mut self) -> io::Result<ExitStatus> {
+        let mut child = self.spawn()?;
+        child.discard_what_comes()?;
+        child.wait()
+    }
+
+    /// Starts the program and collects what it writes to standard output and error.
+    ///
+    /// Standard input is `/dev/null`, unless set. As [`status`](Self::status) for the pipe.
+    ///
+    /// # Errors
+    ///
+    /// A [`SpawnError`] inside; else those of [`Child::wait_with_output`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let output = streampipe::Command::new("echo").arg("hello").output()?;
+    /// assert_eq!(output.stdout, b"hello\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn output(&mut self) -> io::Result<Output> {
+        let before = self.set_unset([Stdio::null(), Stdio::piped(), Stdio::piped()]);
+        let spawned = self.spawn();
+        for (stdio, was_set) in self.stdio.iter_mut().zip(before) {
+            if !was_set {
+                *stdio = None;
+            }
+        }
+        spawned?.wait_with_output()
+    }
+
+    /// Sets those of standard input, output and error that are not set; returns which were.
+    fn set_unset(&mut self, defaults: [Stdio; 3]) -> [bool; 3] {
+        let mut before = [true; 3];
+        for ((number, stdio), default) in (0..).zip(&mut self.stdio).zip(defaults) {
+            let is_free = stdio.is_none() && !self.place.takes(number);
+            if is_free {
+                *stdio = Some(default);
+            }
+            before[number as usize] = !is_free;
+        }
+        before
+    }
+
+    fn setup<'plan>(&self, placements: Vec<Placement<'plan>>) -> Setup<'plan> {
+        Setup {
+            placements,
+            closes_others: true,
+            group: self.group,
+            limits: self.limits.clone(),
+            identity: self.identity_as_std_does(),
+            no_new_privileges: self.no_new_privileges,
+            death_signal: self.death_signal,
+            announces_id: self.listen_names.is_some(),
+            mask: Some(SignalSet::of(&[])),
+        }
+    }
+
+    /// A privileged parent's supplementary groups do not go to another user.
+    fn identity_as_std_does(&self) -> Identity {
+        let mut identity = self.identity.clone();
+        if identity.uid.is_some() && identity.groups.is_none() && may_change_groups() {
+            identity.set_groups([]);
+        }
+        identity
+    }
+
+    fn was_spawned(&mut self) {
+        for stdio in self.stdio.iter_mut().flatten() {
+            if let Kind::From(source) = &mut stdio.0 {
+                source.was_spawned();
+            }
+        }
+        for (source, _) in &mut self.inherited {
+            source.was_spawned();
+        }
+    }
+}
