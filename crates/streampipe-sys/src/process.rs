@@ -20,6 +20,22 @@ pub fn open(pid: i32) -> io::Result<OwnedFd> {
     lift(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }
 
+/// Opens a pidfd of the calling process, for others to learn of its end. Close-on-exec.
+///
+/// # Errors
+///
+/// `EMFILE`, `ENFILE`.
+pub fn open_own() -> io::Result<OwnedFd> {
+    lift(rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?)
+}
+
+/// Kills a child by number: one that never got a pidfd, and was not waited for.
+pub fn kill_by_id(pid: i32) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
 /// Waits until the child has ended, and reaps it.
 ///
 /// # Errors

@@ -51,6 +51,7 @@ pub mod os;
 mod process;
 mod relay;
 mod spawn;
+mod zygote;
 
 pub use call::{Family, Type, UnsupportedPair, socketpair};
 pub use end::{
@@ -63,6 +64,7 @@ pub use process::{
 };
 pub use relay::{CopyError, copy_both, copy_both_timeout};
 pub use spawn::{Command, Inheritable, Resource, SpawnError, SpawnStep, Stdio, UnreadableCommand};
+pub use zygote::{Death, Deaths, Worker, Zygote};
 
 /// The README's examples, compiled and run.
 #[cfg(doctest)]

@@ -9,6 +9,7 @@ use streampipe_sys::sockopt;
 use super::ConvertError;
 use super::core::End;
 use super::handle::{handle_methods, handle_traits};
+use super::modes::Waiting;
 use super::packets::Ending;
 use crate::call::Type;
 
@@ -51,6 +52,11 @@ pub struct SeqPacket {
 
 impl SeqPacket {
     handle_methods!(SeqPacket);
+
+    /// Receives a packet as [`recv`](Self::recv), within a bound of its own.
+    pub(crate) fn recv_within(&self, buffer: &mut [u8], waiting: Waiting) -> io::Result<usize> {
+        self.end.recv_packet(buffer, Ending::Reported, waiting)
+    }
 
     /// Ends one or both directions, for all copies of this end.
     ///

@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use streampipe_sys::{queue, sockopt};
 
-use crate::{Child, Peer};
+use crate::{Child, Peer, Worker};
 
-/// What Linux knows of a [`Child`].
+/// What Linux knows of a [`Child`] and of a [`Worker`].
 pub trait ChildExt {
     /// Borrows the pidfd: readable, for `poll` and its kin, once the child has ended.
     ///
@@ -18,6 +18,12 @@ pub trait ChildExt {
 impl ChildExt for Child {
     fn pidfd(&self) -> BorrowedFd<'_> {
         Child::pidfd(self)
+    }
+}
+
+impl ChildExt for Worker {
+    fn pidfd(&self) -> BorrowedFd<'_> {
+        Worker::pidfd(self)
     }
 }
 

@@ -9,15 +9,13 @@ use streampipe_sys::open::numbers;
 use streampipe_sys::process;
 use streampipe_sys::wait::{Interest, Ready, pause, wait};
 
+use super::stops::Stops;
 use super::{StatusUnavailable, StopSchedule, orphans, output};
 use crate::Stream;
 use crate::end::Watch;
 
 /// How often a dead child is looked at that a debugger has not let go of.
 const TRACED_PAUSE: Duration = Duration::from_millis(10);
-
-/// How long a child that was killed is waited for: only one that is stuck in the kernel takes longer.
-const AFTER_KILL: Duration = Duration::from_secs(10);
 
 /// A child process, held by a pidfd: it can never come to mean another process.
 ///
@@ -317,30 +315,12 @@ impl Child {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn stop_with(&mut self, schedule: StopSchedule) -> io::Result<ExitStatus> {
-        self.end_our_direction();
-        if let Some(status) = self.wait_timeout(schedule.after_close)? {
-            return Ok(status);
-        }
-        self.signal(numbers::SIGTERM)?;
-        self.signal(numbers::SIGCONT)?;
-        if let Some(status) = self.wait_timeout(schedule.after_term)? {
-            return Ok(status);
-        }
-        self.kill()?;
-        self.wait_timeout(AFTER_KILL)?.ok_or_else(|| io::ErrorKind::TimedOut.into())
+        schedule.carry_out(self)
     }
 
     /// The pidfd: readable once the child has ended. See [`os::linux`](crate::os::linux).
     pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
-    }
-
-    fn end_our_direction(&mut self) {
-        drop(self.stdin.take());
-        if let Some(stream) = &self.stream {
-            // A peer that is gone does not have to be told.
-            let _ = stream.shutdown(Shutdown::Write);
-        }
     }
 
     /// Remembers the status, or that it is not to be had.
@@ -358,6 +338,24 @@ impl Child {
 
     fn known(&self, status: Option<ExitStatus>) -> io::Result<ExitStatus> {
         status.ok_or_else(|| StatusUnavailable { id: self.id }.into())
+    }
+}
+
+impl Stops for Child {
+    fn end_our_direction(&mut self) {
+        drop(self.stdin.take());
+        if let Some(stream) = &self.stream {
+            // A peer that is gone does not have to be told.
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+    }
+
+    fn signal(&self, number: i32) -> io::Result<()> {
+        Self::signal(self, number)
+    }
+
+    fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
+        Self::wait_timeout(self, timeout)
     }
 }
 

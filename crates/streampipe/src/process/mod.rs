@@ -7,6 +7,7 @@ mod orphans;
 mod output;
 mod status_unavailable;
 mod stop_schedule;
+mod stops;
 
 pub use child::Child;
 pub use fork::{Fork, fork};
@@ -16,3 +17,4 @@ pub use stop_schedule::StopSchedule;
 pub use streampipe_sys::fork::fork_unchecked;
 
 pub(crate) use orphans::sweep;
+pub(crate) use stops::Stops;

@@ -10,6 +10,8 @@ mod support;
 mod child;
 /// A peer killed at any moment.
 mod storm;
+/// A fork server and its workers.
+mod zygote;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -18,7 +20,8 @@ use std::process::ExitCode;
 type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
-    let tests: Vec<Test> = child::TESTS.iter().chain(storm::TESTS).copied().collect();
+    let tests: Vec<Test> =
+        child::TESTS.iter().chain(storm::TESTS).chain(zygote::TESTS).copied().collect();
     for (name, body) in &tests {
         if support::is_alone(&format!("forks::{name}")) {
             support::checked(body);

@@ -6,7 +6,8 @@ use std::{error, fmt, io};
 /// `ConnectionAborted`. What the process had queued was delivered before. A peer that *closed* is told
 /// otherwise: by 0 bytes to a reader, by `BrokenPipe` to a writer.
 ///
-/// Known of the other end of a [`Child`](crate::Child) and of a [`fork`](crate::fork()).
+/// Known of the other end of a [`Child`](crate::Child) and of a [`fork`](crate::fork()), and of a
+/// [`Worker`](crate::Worker).
 ///
 /// # Examples
 ///

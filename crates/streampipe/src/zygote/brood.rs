@@ -1,0 +1,106 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitStatus;
+
+use streampipe_sys::process;
+
+use super::message::{self, SIZE};
+use crate::SeqPacket;
+
+/// The workers of a zygote: those that run, and those whose end somebody may still ask for.
+#[derive(Debug)]
+pub(super) struct Brood {
+    running: BTreeMap<u64, (u32, OwnedFd)>,
+    /// `None`: nobody can say how.
+    ended: BTreeMap<u64, Option<ExitStatus>>,
+    /// Workers that nobody will ask for.
+    forgotten: Vec<u64>,
+    /// Where deaths are reported, and those that are not yet.
+    news: Option<SeqPacket>,
+    untold: VecDeque<[u8; SIZE]>,
+}
+
+/// What became of a worker.
+pub(super) enum Fate {
+    Runs,
+    Ended(Option<ExitStatus>),
+}
+
+impl Brood {
+    pub(super) fn new(news: Option<SeqPacket>) -> Self {
+        Self {
+            running: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            forgotten: Vec::new(),
+            news,
+            untold: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, serial: u64, pid: u32, pidfd: OwnedFd) {
+        self.running.insert(serial, (pid, pidfd));
+    }
+
+    pub(super) fn pidfds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.running.values().map(|(_, pidfd)| pidfd.as_fd())
+    }
+
+    /// The news, if something could not be told yet.
+    pub(super) fn blocked_news(&self) -> Option<BorrowedFd<'_>> {
+        self.news.as_ref().filter(|_| !self.untold.is_empty()).map(AsFd::as_fd)
+    }
+
+    /// Reaps those that have ended; returns how many.
+    pub(super) fn reap(&mut self) -> usize {
+        let before = self.running.len();
+        let (ended, untold) = (&mut self.ended, &mut self.untold);
+        let (forgotten, news) = (&mut self.forgotten, &self.news);
+        self.running.retain(|serial, (pid, pidfd)| {
+            let status = match process::try_wait(pidfd.as_fd()) {
+                Ok(None) => return true,
+                Ok(Some(status)) => Some(status),
+                Err(_) => None,
+            };
+            match forgotten.iter().position(|it| it == serial) {
+                Some(at) => drop(forgotten.swap_remove(at)),
+                None => drop(ended.insert(*serial, status)),
+            }
+            if news.is_some() {
+                untold.push_back(message::death(*pid, status));
+            }
+            false
+        });
+        before - self.running.len()
+    }
+
+    /// Reports deaths, as far as there is room.
+    pub(super) fn tell(&mut self) {
+        while let (Some(news), Some(record)) = (&self.news, self.untold.front()) {
+            match news.send(record) {
+                Ok(_) => drop(self.untold.pop_front()),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(_) => {
+                    // Nobody listens any more.
+                    self.news = None;
+                    self.untold.clear();
+                }
+            }
+        }
+    }
+
+    /// Tells the fate of a worker; that of one that has ended once.
+    pub(super) fn fate(&mut self, serial: u64) -> Fate {
+        self.reap();
+        match self.ended.remove(&serial) {
+            Some(status) => Fate::Ended(status),
+            None if self.running.contains_key(&serial) => Fate::Runs,
+            None => Fate::Ended(None),
+        }
+    }
+
+    pub(super) fn forget(&mut self, serial: u64) {
+        if self.ended.remove(&serial).is_none() && self.running.contains_key(&serial) {
+            self.forgotten.push(serial);
+        }
+    }
+}

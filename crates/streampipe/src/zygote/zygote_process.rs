@@ -1,0 +1,139 @@
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use streampipe_sys::open::numbers;
+use streampipe_sys::process;
+
+use super::control::Control;
+use super::deaths::Deaths;
+use super::message::{Reply, Request};
+use super::server::Server;
+use super::worker::Worker;
+use crate::{Fork, SeqPacket, Stream, fork};
+
+/// A fork server: a child made while this process was small and had one thread, which forks workers
+/// for it ever after.
+///
+/// A worker is a copy of the process as it was at the start: no `exec`, no loading, no set-up again.
+/// However large this process has become and however many threads it has, a worker costs the fork of a
+/// small one. Its end of a fresh stream pipe comes back over the zygote's own, with its pidfd.
+///
+/// - **The zygote dies with this process**, however that dies, and its workers then read the end. It
+///   ends also when it and all its [`Worker`]s are dropped here.
+/// - Workers hold standard input, output and error, what was open at the start, their own end, and
+///   nothing else of each other or of the zygote.
+/// - Any thread may ask for workers; questions are answered one at a time.
+///
+/// Start it first, in `main`: what is open and allocated then is in every worker.
+///
+/// # Examples
+///
+/// ```no_run
+/// // Not run: a doctest has threads. `examples/zygote_pool.rs` is a whole program.
+/// use std::io::{Read, Write};
+/// use streampipe::{Stream, Zygote};
+///
+/// fn work(mut stream: Stream) -> i32 {
+///     let mut job = [0; 1];
+///     while stream.read(&mut job).is_ok_and(|n| n > 0) {
+///         if stream.write_all(&[job[0] * 2]).is_err() {
+///             return 1;
+///         }
+///     }
+///     0
+/// }
+///
+/// let zygote = Zygote::start(work)?;
+/// let mut worker = zygote.fork()?;
+/// worker.stream().write_all(&[21])?;
+/// let mut answer = [0; 1];
+/// worker.stream().read_exact(&mut answer)?;
+/// assert_eq!(answer, [42]);
+/// assert!(worker.wait()?.success());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+#[doc(alias = "fork server")]
+pub struct Zygote {
+    control: Arc<Control>,
+}
+
+impl Zygote {
+    /// Forks the zygote. In each worker, `work` runs with the worker's end, and returns its exit code.
+    ///
+    /// Standard output is flushed first, so that no text is written twice. A worker whose `work` panics
+    /// ends with code 101.
+    ///
+    /// # Errors
+    ///
+    /// [`ForkRefused`](crate::ForkRefused) inside if this process has other threads; else as
+    /// [`fork`](crate::fork()).
+    pub fn start(work: impl FnOnce(Stream) -> i32) -> io::Result<Self> {
+        Ok(start(work, None)?.0)
+    }
+
+    /// Forks a zygote that also reports the deaths of its workers.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_reporting(work: impl FnOnce(Stream) -> i32) -> io::Result<(Self, Deaths)> {
+        let (zygote, news) = start(work, Some(SeqPacket::pair()?))?;
+        Ok((zygote, Deaths::new(news.ok_or_else(mistaken)?)))
+    }
+
+    /// Has a worker forked, and returns it with our end of its pipe.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` at a limit on processes, `EMFILE` and the like, of the zygote or of this process: there
+    /// is no worker then, or it reads its end at once. `BrokenPipe`, or
+    /// [`PeerGone`](crate::PeerGone) inside, if the zygote is gone; `TimedOut` if it has not answered for
+    /// 10 seconds, and from then on `BrokenPipe`.
+    pub fn fork(&self) -> io::Result<Worker> {
+        let (reply, fds) = self.control.ask(Request::Fork)?;
+        match reply {
+            Reply::Forked { serial, pid } => {
+                let Ok([end, pidfd]) = <[OwnedFd; 2]>::try_from(fds) else {
+                    // There was no room for both, and they are closed: the worker reads its end.
+                    self.control.forget(serial);
+                    return Err(io::Error::from_raw_os_error(numbers::EMFILE));
+                };
+                let stream = Stream::try_from(end).map_err(|_| mistaken())?;
+                Ok(Worker::new(Arc::clone(&self.control), stream, serial, pid, pidfd))
+            }
+            Reply::Failed(errno) => Err(io::Error::from_raw_os_error(errno)),
+            Reply::Ended(_) | Reply::Runs | Reply::Unknown => Err(mistaken()),
+        }
+    }
+
+    /// Returns the zygote's process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.control.zygote_id()
+    }
+}
+
+fn start(
+    work: impl FnOnce(Stream) -> i32,
+    news: Option<(SeqPacket, SeqPacket)>,
+) -> io::Result<(Zygote, Option<SeqPacket>)> {
+    let parent = process::open_own()?;
+    let _ = io::stdout().flush();
+    match fork()? {
+        Fork::Parent { stream, child } => {
+            // `theirs` is dropped here, and `ours` there.
+            let news = news.map(|(ours, _theirs)| ours);
+            Ok((Zygote { control: Arc::new(Control::new(stream, child)) }, news))
+        }
+        Fork::Child { stream } => {
+            let news = news.map(|(_ours, theirs)| theirs);
+            Server::new(stream, news, parent).run(work)
+        }
+    }
+}
+
+fn mistaken() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the zygote gave an answer to another question")
+}
