@@ -17,6 +17,9 @@ const FRUITLESS: u32 = 16;
 /// How long a write to a pipe waits before it looks whether another thread has ended the direction.
 const SLICE: Duration = Duration::from_millis(50);
 
+/// How long the end of a process that is gone may take to close, before it counts as held.
+const LAST_COPY: Duration = Duration::from_millis(20);
+
 /// How much it slows down.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -79,6 +82,13 @@ impl End {
                 // Only a slice of the wait is over.
                 Woken::TimedOut => {}
                 Woken::Gone => {
+                    match call(Blocking::Never) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        done => return done,
+                    }
+                    if waiting != Waiting::Never {
+                        self.wait_for_last_copy(interest)?;
+                    }
                     return match call(Blocking::Never) {
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                             Err(watch.gone().into())
@@ -88,6 +98,17 @@ impl End {
                 }
             }
         }
+    }
+
+    /// A sibling that is being started has a copy of everything until it executes its program: for
+    /// such a moment the end would look held, and an orderly close like a peer that is gone.
+    fn wait_for_last_copy(&self, interest: Interest) -> io::Result<()> {
+        let pipe = self.outlet.as_ref().and_then(|outlet| outlet.pipe());
+        let fd = match (&pipe, interest) {
+            (Some(pipe), Interest::Writable) => pipe.as_fd(),
+            _ => self.fd.as_fd(),
+        };
+        wait(fd, interest, Some(Instant::now() + LAST_COPY)).map(drop)
     }
 
     fn wait_beside(

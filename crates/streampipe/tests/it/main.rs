@@ -7,6 +7,8 @@ mod support;
 mod call;
 /// Conversions, halves, timeouts, threads.
 mod ends;
+/// The examples, run as programs.
+mod examples;
 /// One system call fails, at every place in turn.
 mod faults;
 /// Other libraries' defects, which we do not have.

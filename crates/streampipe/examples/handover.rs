@@ -1,0 +1,146 @@
+//! A listener handed to a new version of a server, without losing a connection.
+//!
+//! The supervisor keeps the listener and never accepts. A version of the server holds a stream pipe to
+//! the supervisor, and is handed the listener over it. The new version says when it is ready; only then
+//! is the old one told to finish, by the end of its pipe: it accepts no more, answers what it has
+//! accepted, and exits. While neither accepts, connections wait in the listener's queue.
+//!
+//! Clients connect all the time, and count: none may go unanswered.
+//!
+//! ```sh
+//! cargo run -p streampipe --example handover
+//! ```
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags};
+use streampipe::{Child, Command};
+
+const CLIENTS: usize = 4;
+
+/// How many answers each version gives before the next step.
+const ANSWERS: usize = 100;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let done = match args.first().map(String::as_str) {
+        Some("--version") => serve(args.get(1).map_or("", String::as_str)),
+        _ => supervise(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "handover: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn supervise() -> io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let mut old = start(&listener, "1")?;
+    let (answers, counted) = channel();
+    let (tally, mut new) = thread::scope(|scope| -> io::Result<_> {
+        for _ in 0..CLIENTS {
+            let answers = answers.clone();
+            scope.spawn(move || ask_for_ever(address, &answers));
+        }
+        // Dropped at the end of this block, it lets the clients end, while version 2 still answers.
+        let counted = counted;
+        let mut tally = Tally::default();
+        tally.wait_for(&counted, "1")?;
+        let new = start(&listener, "2")?;
+        let status = old.stop()?;
+        writeln!(io::stdout(), "version 1 ended: {status}; version 2 took over")?;
+        tally.wait_for(&counted, "2")?;
+        Ok((tally, new))
+    })?;
+    new.stop()?;
+    let both = tally.first >= ANSWERS && tally.second >= ANSWERS;
+    writeln!(io::stdout(), "both versions answered: {both}; 0 connections lost")
+}
+
+/// Starts a version, hands it the listener, and waits until it says that it is ready.
+fn start(listener: &TcpListener, version: &str) -> io::Result<Child> {
+    let mut server = Command::new("/proc/self/exe").args(["--version", version]).spawn()?;
+    server.stream().send_fds(b"serve this", &[listener.as_fd()])?;
+    // A version that dies first makes this an error, never a wait.
+    server.stream().read_exact(&mut [0; "ready".len()])?;
+    Ok(server)
+}
+
+/// How many answers each version gave.
+#[derive(Default)]
+struct Tally {
+    first: usize,
+    second: usize,
+}
+
+impl Tally {
+    /// Counts until this version has given enough answers; a lost connection is an error.
+    fn wait_for(
+        &mut self,
+        answers: &Receiver<io::Result<String>>,
+        version: &str,
+    ) -> io::Result<()> {
+        let mut given = 0;
+        while given < ANSWERS {
+            let answer = answers.recv().map_err(io::Error::other)??;
+            self.first += usize::from(answer == "1");
+            self.second += usize::from(answer == "2");
+            given += usize::from(answer == version);
+        }
+        Ok(())
+    }
+}
+
+/// A client: one connection after the other, each with an answer, until nobody counts.
+fn ask_for_ever(address: SocketAddr, answers: &Sender<io::Result<String>>) {
+    let ask = || -> io::Result<String> {
+        let mut connection = TcpStream::connect(address)?;
+        connection.set_read_timeout(Some(Duration::from_secs(10)))?;
+        connection.write_all(b"who?")?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        if answer.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(answer) }
+    };
+    while answers.send(ask()).is_ok() {}
+}
+
+/// A version of the server: accepts until the supervisor ends its direction.
+fn serve(version: &str) -> io::Result<()> {
+    let mut supervisor = streampipe::inherited()?;
+    let (_, fds) = supervisor.recv_fds(&mut [0; "serve this".len()])?;
+    let listener = TcpListener::from(fds.into_iter().next().ok_or(io::ErrorKind::UnexpectedEof)?);
+    // The open file description is shared by all versions, and all of them want it so.
+    listener.set_nonblocking(true)?;
+    supervisor.write_all(b"ready")?;
+    loop {
+        let [supervisor, incoming] = [supervisor.as_fd(), listener.as_fd()];
+        let mut watched =
+            [supervisor, incoming].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut watched, None))?;
+        if !watched[0].revents().is_empty() {
+            return Ok(());
+        }
+        match listener.accept() {
+            Ok((connection, _)) => answer(connection, version)?,
+            // The other version was faster.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn answer(mut connection: TcpStream, version: &str) -> io::Result<()> {
+    connection.set_nonblocking(false)?;
+    connection.read_exact(&mut [0; "who?".len()])?;
+    connection.write_all(version.as_bytes())
+}
