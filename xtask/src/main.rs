@@ -1,4 +1,4 @@
-//! Chores of the workspace: `cargo xtask bench`, `cargo xtask bench join`, `cargo xtask ci`.
+//! Chores of the workspace: `cargo xtask bench`, `bench join`, `bench spawn`, `cargo xtask ci`.
 
 #![forbid(unsafe_code)]
 
@@ -13,8 +13,9 @@ fn main() -> ExitCode {
     let done = match words[..] {
         ["bench"] => bench::calls(),
         ["bench", "join"] => bench::join(),
+        ["bench", "spawn"] => bench_spawn(),
         ["ci"] => ci(),
-        _ => Err("cargo xtask bench | bench join | ci".into()),
+        _ => Err("cargo xtask bench | bench join | bench spawn | ci".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -23,6 +24,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs the comparison with other ways to start a child, which lives outside of the workspace.
+fn bench_spawn() -> Result<(), Box<dyn std::error::Error>> {
+    let args = ["run", "--release", "--locked", "--manifest-path", "compare/Cargo.toml", "--bin"];
+    let status = Command::new(env!("CARGO")).args(args).arg("spawn").status()?;
+    if status.success() { Ok(()) } else { Err(format!("compare: {status}").into()) }
 }
 
 /// Runs the script that every change must pass.

@@ -41,6 +41,11 @@ impl File {
         (inside.starts_with("src/") && self.path.ends_with(".rs")).then_some(name)
     }
 
+    /// Whether it is outside of the workspace, where other people's ways are compared and fuzzed.
+    pub(crate) fn is_outside(&self) -> bool {
+        ["compare/", "fuzz/"].iter().any(|room| self.path.starts_with(room))
+    }
+
     /// Whether all of the file is tests: in a directory `tests`, or a module of that name.
     pub(crate) fn is_tests(&self) -> bool {
         self.path.split('/').any(|part| part == "tests" || part == "tests.rs")

@@ -4,17 +4,20 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::Strings;
+
 /// What to run, complete before the clone.
 #[derive(Debug)]
 pub struct Image {
     pub(super) paths: Vec<CString>,
-    pub(super) args: Vec<CString>,
-    pub(super) environment: Vec<CString>,
+    pub(super) args: Strings,
+    pub(super) environment: Strings,
     pub(super) directory: Option<CString>,
 }
 
 impl Image {
-    /// Describes a program: its name as typed, its arguments (the name first), and `KEY=VALUE`s.
+    /// Describes a program: its name as typed, its arguments (its name for itself first), and its
+    /// environment.
     ///
     /// A name without a slash is looked for in `search`, a list as in `PATH`.
     ///
@@ -24,21 +27,15 @@ impl Image {
     /// what else the kernel says of its path, if one exists that cannot be executed.
     pub fn new(
         program: &OsStr,
-        args: impl Iterator<Item = impl AsRef<OsStr>>,
-        environment: impl Iterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
+        args: Strings,
+        environment: Strings,
         directory: Option<&Path>,
         search: &OsStr,
     ) -> io::Result<Self> {
-        let pairs = environment.map(|(key, value)| {
-            let mut pair = key.as_ref().to_os_string();
-            pair.push("=");
-            pair.push(value.as_ref());
-            string(&pair)
-        });
         Ok(Self {
             paths: candidates(program, search, directory)?,
-            args: args.map(|arg| string(arg.as_ref())).collect::<io::Result<_>>()?,
-            environment: pairs.collect::<io::Result<_>>()?,
+            args,
+            environment,
             directory: directory.map(|at| string(at.as_os_str())).transpose()?,
         })
     }

@@ -14,6 +14,7 @@
 //! 4. What changes the identity is a bare system call: the C library's `setuid` would change every
 //!    thread of the parent, whose list of threads the child borrows too.
 
+mod clone;
 mod image;
 mod moves;
 mod own_id;
@@ -21,8 +22,10 @@ mod program;
 mod setup;
 mod stack;
 mod start;
+mod strings;
 
 pub use image::Image;
 pub use rustix::process::Resource;
 pub use setup::{Group, Identity, Limit, Placement, Setup};
 pub use start::{SpawnError, Spawned, Step, spawn};
+pub use strings::Strings;

@@ -29,6 +29,8 @@ pub(super) struct Orders<'plan> {
     pub(super) own_id: Option<&'plan mut OwnId>,
     pub(super) mask: SignalSet,
     pub(super) parent: Pid,
+    /// Whether the clone has reset signal handlers already.
+    pub(super) handlers_are_clear: bool,
     pub(super) failed: Option<(Step, c_int)>,
 }
 
@@ -57,7 +59,12 @@ fn become_program(orders: &mut Orders<'_>) -> (Step, c_int) {
 /// are gone, the death signal after the change of identity, which clears it (`prctl(2)`).
 fn prepare(orders: &mut Orders<'_>) -> Result<(), (Step, c_int)> {
     let setup = orders.setup;
-    reset_signals();
+    if !orders.handlers_are_clear {
+        reset_handlers();
+    }
+    // Rust's runtime ignores it, and an ignored signal stays ignored across `exec` (C6).
+    // SAFETY: the default action runs no code; the child's table is its own copy.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     enter_group(setup.group).map_err(at(Step::Group))?;
     if setup.closes_others {
         close_others_on_exec().map_err(at(Step::Descriptor))?;
@@ -86,10 +93,8 @@ fn at(step: Step) -> impl FnOnce(rustix::io::Errno) -> (Step, c_int) {
     move |errno| (step, errno.raw_os_error())
 }
 
-/// Gives every signal with a handler, and `SIGPIPE`, its default action.
-///
-/// Rust's runtime ignores `SIGPIPE`, and an ignored signal stays ignored across `exec` (C6).
-fn reset_signals() {
+/// Gives every signal with a handler its default action.
+fn reset_handlers() {
     for signal in 1..=64 {
         let mut action = MaybeUninit::<libc::sigaction>::zeroed();
         // SAFETY: a null new action only reads; a number the C library keeps for itself fails.
@@ -97,7 +102,7 @@ fn reset_signals() {
         // SAFETY: all zeros is a valid `sigaction`, whether or not the call wrote to it.
         let action = unsafe { action.assume_init() };
         let handled = action.sa_sigaction != libc::SIG_DFL && action.sa_sigaction != libc::SIG_IGN;
-        if read == 0 && (handled || signal == libc::SIGPIPE) {
+        if read == 0 && handled {
             // SAFETY: the default action runs no code; the child's table is its own copy.
             unsafe { libc::signal(signal, libc::SIG_DFL) };
         }

@@ -1,14 +1,12 @@
-use std::ffi::CString;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
-use std::ptr;
+use std::os::fd::OwnedFd;
 
-use libc::{c_char, c_int, c_void};
 use rustix::process::{DumpableBehavior, dumpable_behavior, set_dumpable_behavior};
 
+use super::clone::clone_child;
 use super::moves::Moves;
 use super::own_id::OwnId;
-use super::program::{Orders, child};
+use super::program::Orders;
 use super::stack::Stack;
 use super::{Image, Setup};
 use crate::fd::lift;
@@ -66,10 +64,10 @@ pub struct Spawned {
 pub fn spawn(image: &Image, setup: &Setup<'_>) -> Result<Spawned, SpawnError> {
     let at = |step| move |source| SpawnError { step, source };
     let mut own_id = setup.announces_id.then(OwnId::new);
-    let args = pointers(&image.args, None);
-    let environment = pointers(&image.environment, own_id.as_ref().map(OwnId::as_ptr));
+    let args = image.args.pointers(None);
+    let environment = image.environment.pointers(own_id.as_ref().map(OwnId::as_ptr));
     let mut moves = Moves::plan(&setup.placements).map_err(at(Step::Descriptor))?;
-    let stack = Stack::new().map_err(at(Step::Clone))?;
+    let stack = Stack::take().map_err(at(Step::Clone))?;
     let dumpable = setup.identity.changes().then(|| dumpable_behavior().ok()).flatten();
 
     let before = SignalSet::all().set();
@@ -83,10 +81,12 @@ pub fn spawn(image: &Image, setup: &Setup<'_>) -> Result<Spawned, SpawnError> {
         own_id: own_id.as_mut(),
         mask: setup.mask.unwrap_or(before),
         parent: rustix::process::getpid(),
+        handlers_are_clear: false,
         failed: None,
     };
-    let cloned = clone_child(&stack, &mut orders);
+    let cloned = clone_child(&stack, &mut orders).and_then(|(pid, pidfd)| take(pid, pidfd));
     before.set();
+    stack.put_back();
     restore_dumpable(dumpable);
 
     let spawned = cloned.map_err(at(Step::Clone))?;
@@ -108,33 +108,15 @@ fn restore_dumpable(before: Option<DumpableBehavior>) {
     }
 }
 
-fn clone_child(stack: &Stack, orders: &mut Orders<'_>) -> io::Result<Spawned> {
-    let mut pidfd: c_int = -1;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
-    // SAFETY: `child` runs on `stack`, which is its own, and reads `orders`; both outlive it, for
-    // with `CLONE_VFORK` this thread stands still until the child has called `exec` or `_exit`.
-    // The kernel writes the pidfd through the pointer given as the parent's thread id.
-    let pid = unsafe {
-        libc::clone(child, stack.top(), flags, (&raw mut *orders).cast::<c_void>(), &raw mut pidfd)
-    };
-    if pid < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the clone succeeded with `CLONE_PIDFD`, so `pidfd` is open and nobody else owns it.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+/// The child's pidfd, at a number that is nobody's standard input.
+fn take(pid: i32, pidfd: OwnedFd) -> io::Result<Spawned> {
     match lift(pidfd) {
         Ok(pidfd) => Ok(Spawned { pid, pidfd }),
         Err(error) => {
             // Standard input was closed and the table is full: there is no child to speak of.
-            // SAFETY: `pid` is our own child, not waited for yet, so it is this process and no other.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
+            crate::process::kill_by_id(pid);
             let _ = crate::process::reap_by_id(pid);
             Err(error)
         }
     }
-}
-
-/// A null-terminated array for `execve`.
-fn pointers(strings: &[CString], more: Option<*const c_char>) -> Vec<*const c_char> {
-    strings.iter().map(|text| text.as_ptr()).chain(more).chain([ptr::null()]).collect()
 }

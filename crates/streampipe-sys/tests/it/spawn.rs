@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 
-use streampipe_sys::spawn::{Image, Placement, Setup, Step, spawn};
+use streampipe_sys::spawn::{Image, Placement, Setup, Step, Strings, spawn};
 use streampipe_sys::{open, process};
 
 use crate::support::{self, tests_alone};
@@ -16,8 +16,10 @@ fn shell(script: &str) -> Image {
 }
 
 fn image(program: &str, args: &[&str]) -> std::io::Result<Image> {
-    let environment = [("PATH", "/usr/bin:/bin")];
-    Image::new(OsStr::new(program), args.iter(), environment.into_iter(), None, OsStr::new("/bin"))
+    let (mut list, mut environment) = (Strings::default(), Strings::default());
+    args.iter().try_for_each(|arg| list.add(OsStr::new(arg)))?;
+    environment.add_variable(OsStr::new("PATH"), OsStr::new("/usr/bin:/bin"))?;
+    Image::new(OsStr::new(program), list, environment, None, OsStr::new("/bin"))
 }
 
 /// Runs it to its end; returns the exit code.
@@ -154,11 +156,12 @@ tests_alone! {
     fn a_relative_program_is_found_from_the_directory_asked_for() {
         let at = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/bin/sh", at.path().join("here")).unwrap();
-        let nobody: [(&str, &str); 0] = [];
+        let mut args = Strings::default();
+        ["here", "-c", "test -L here"].iter().for_each(|arg| args.add(OsStr::new(arg)).unwrap());
         let program = Image::new(
             OsStr::new("./here"),
-            ["here", "-c", "test -L here"].iter(),
-            nobody.into_iter(),
+            args,
+            Strings::default(),
             Some(at.path()),
             OsStr::new(""),
         );

@@ -1,64 +1,84 @@
 //! The program's file, arguments and environment.
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 
-use streampipe_sys::spawn::Image;
+use streampipe_sys::spawn::{Image, Strings};
 
 use super::Command;
 
 /// Where programs are looked for if `PATH` is not set: as the C library does.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
+/// Bytes that most environments have room in.
+const USUAL_ENVIRONMENT: usize = 8 << 10;
+
 /// Variables that are about this process's own descriptors, and never the program's.
 const OWN: [&str; 4] = [crate::inherit::VARIABLE, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
 
 impl Command {
     /// Finds the file and puts together what `exec` needs; `more` variables win over the caller's.
-    pub(super) fn image(&self, more: Vec<(&'static str, String)>) -> io::Result<Image> {
-        let mut environment: BTreeMap<OsString, OsString> =
-            if self.clears_environment { BTreeMap::new() } else { std::env::vars_os().collect() };
-        for name in OWN {
-            environment.remove(OsStr::new(name));
+    pub(super) fn image(&self, more: &[(&str, String)]) -> io::Result<Image> {
+        self.image_without(&OWN, more)
+    }
+
+    /// The same, with these variables of this process's own kept from the program.
+    fn image_without(&self, kept: &[&str], more: &[(&str, String)]) -> io::Result<Image> {
+        let is_kept = |key: &OsStr| kept.iter().any(|own| key == *own);
+        let mut environment = Strings::with_capacity(USUAL_ENVIRONMENT);
+        if !self.clears_environment {
+            for (key, value) in std::env::vars_os() {
+                if !is_kept(&key) && !self.variables.contains_key(&key) {
+                    environment.add_variable(&key, &value)?;
+                }
+            }
         }
         for (key, value) in &self.variables {
-            match value {
-                Some(value) => environment.insert(key.clone(), value.clone()),
-                None => environment.remove(key),
-            };
+            if let Some(value) = value.as_ref().filter(|_| !more.iter().any(|it| key == it.0)) {
+                environment.add_variable(key, value)?;
+            }
         }
-        let more = more.into_iter().map(|(key, value)| (key.into(), value.into()));
-        environment.extend(more);
-        let name = self.arg0.as_ref().unwrap_or(&self.program);
-        let args = std::iter::once(name).chain(&self.args);
-        image(&self.program, args, &environment, self.directory.as_deref())
+        for (key, value) in more {
+            environment.add_variable(OsStr::new(key), OsStr::new(value))?;
+        }
+        let search = match self.variables.get(OsStr::new("PATH")) {
+            Some(changed) => changed.clone(),
+            None if self.clears_environment => None,
+            None => std::env::var_os("PATH"),
+        };
+        let mut args = Strings::default();
+        args.add(self.arg0.as_ref().unwrap_or(&self.program))?;
+        self.args.iter().try_for_each(|arg| args.add(arg))?;
+        image(&self.program, args, environment, self.directory.as_deref(), search)
     }
 }
 
 /// Reads back from std's description what its getters let us: program, arguments, changes to the
 /// environment, directory.
 pub(crate) fn image_of(command: &std::process::Command) -> io::Result<Image> {
-    let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+    let mut ours = Command::new(command.get_program());
+    ours.args(command.get_args());
     for (key, value) in command.get_envs() {
         match value {
-            Some(value) => environment.insert(key.to_os_string(), value.to_os_string()),
-            None => environment.remove(key),
+            Some(value) => ours.env(key, value),
+            None => ours.env_remove(key),
         };
     }
-    let program = command.get_program();
-    let args = std::iter::once(program).chain(command.get_args());
-    image(program, args, &environment, command.get_current_dir())
+    if let Some(directory) = command.get_current_dir() {
+        ours.current_dir(directory);
+    }
+    // A joined program inherits all that this one has, the descriptors that these are about among it.
+    ours.image_without(&[], &[])
 }
 
 fn image(
     program: &OsStr,
-    args: impl Iterator<Item = impl AsRef<OsStr>>,
-    environment: &BTreeMap<OsString, OsString>,
+    args: Strings,
+    environment: Strings,
     directory: Option<&Path>,
+    search: Option<OsString>,
 ) -> io::Result<Image> {
-    let search = environment.get(OsStr::new("PATH")).cloned();
     let search = search.unwrap_or_else(|| DEFAULT_PATH.into());
-    Image::new(program, args, environment.iter(), directory, &search)
+    Image::new(program, args, environment, directory, &search)
 }

@@ -27,7 +27,7 @@ impl Command {
         let at = |step| move |cause| (step, cause);
         let started = || -> Result<Child, (SpawnStep, io::Error)> {
             let plan = Plan::make(self).map_err(at(SpawnStep::Pair))?;
-            let image = self.image(plan.variables.clone()).map_err(|cause| match cause.kind() {
+            let image = self.image(&plan.variables).map_err(|cause| match cause.kind() {
                 io::ErrorKind::InvalidInput => (SpawnStep::Describe, cause),
                 _ => (SpawnStep::Find, cause),
             })?;
