@@ -11,7 +11,10 @@
 //! | carry whole packets | [`SeqPacket`]; with its traps, [`Datagram`] |
 //! | pass descriptors | [`Stream::send_fds`], [`Stream::recv_fds`]; keep them out: [`Stream::refuse_fds`] |
 //! | read and write at once | [`copy_both`], [`Stream::into_split`] |
-//! | give the other end to a child | [`fork()`], [`Child`] |
+//! | start a program that holds the other end | [`Command`], [`Child`]; in the program: [`inherited`] |
+//! | fork, each side holding one end | [`fork()`], [`Fork`] |
+//! | fork workers for a large program | [`Zygote`], [`Worker`] |
+//! | know who speaks | [`Stream::recv_hello`] |
 //! | join two programs | [`join::Join`] |
 //!
 //! # Traps
@@ -21,6 +24,8 @@
 //! - Both sides writing more than the buffers hold before either reads is a deadlock, with any pipe.
 //! - The end comes when the *last* copy of the other end closes.
 //! - Descriptors travel with bytes: a plain `read` that meets them fails and keeps both.
+//! - A child that is gone may have left a copy of its end to another process: on the ends of a [`Child`] and a
+//!   [`Worker`] a call returns all the same ([`PeerGone`]), on a bare [`pair`] it does not.
 //! - A [`Datagram`] has no end, and lets its holder send to any named socket.
 //! - A send that succeeded says "queued", not "read".
 //!
