@@ -13,14 +13,15 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::signal::SignalSet;
 
-/// Makes calls on this end return `EAGAIN` where they would wait.
+/// Says whether calls on this end return `EAGAIN` where they would wait.
 ///
 /// # Errors
 ///
 /// Those of `fcntl(2)`.
-pub fn make_nonblocking(end: &OwnedFd) -> io::Result<()> {
-    let flags = rustix::fs::fcntl_getfl(end)?;
-    Ok(rustix::fs::fcntl_setfl(end, flags | OFlags::NONBLOCK)?)
+pub fn set_nonblocking(end: &OwnedFd, nonblocking: bool) -> io::Result<()> {
+    let mut flags = rustix::fs::fcntl_getfl(end)?;
+    flags.set(OFlags::NONBLOCK, nonblocking);
+    Ok(rustix::fs::fcntl_setfl(end, flags)?)
 }
 
 /// Reads what there is; 0 is the end.

@@ -63,8 +63,8 @@ impl End {
     /// Before it is used, it must be told the process to [`watch`](Self::watch).
     pub(crate) fn from_pipes(reader: OwnedFd, writer: OwnedFd) -> io::Result<Self> {
         // Each end of a pipe has a description of its own: the child's are not touched.
-        pipe::make_nonblocking(&reader)?;
-        pipe::make_nonblocking(&writer)?;
+        pipe::set_nonblocking(&reader, true)?;
+        pipe::set_nonblocking(&writer, true)?;
         let outlet = Some(Arc::new(Outlet::new(writer)));
         let link = Link::for_one(reader.as_raw_fd());
         Ok(Self { outlet, ..Self::new(link, reader) })
@@ -106,6 +106,10 @@ impl End {
     }
 
     pub(super) fn into_fd(self) -> OwnedFd {
+        if self.outlet.as_ref().is_some_and(|outlet| Arc::strong_count(outlet) == 1) {
+            // Nobody here waits on it any more: as a pipe is expected to be.
+            let _ = pipe::set_nonblocking(&self.fd, false);
+        }
         self.fd
     }
 

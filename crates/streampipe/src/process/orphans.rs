@@ -114,8 +114,8 @@ impl Orphans {
 
 fn start() -> Option<Reaper> {
     let (hears, bell) = open::pipe().ok()?;
-    pipe::make_nonblocking(&bell).ok()?;
-    pipe::make_nonblocking(&hears).ok()?;
+    pipe::set_nonblocking(&bell, true).ok()?;
+    pipe::set_nonblocking(&hears, true).ok()?;
     let before = SignalSet::all().set();
     let thread = thread::Builder::new()
         .name("streampipe-reaper".to_owned())

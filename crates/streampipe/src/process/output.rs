@@ -21,7 +21,7 @@ pub(super) fn collect(
 ) -> io::Result<[Vec<u8>; 2]> {
     let mut sources = pipes.map(|pipe| Source { pipe, read: Vec::new() });
     for pipe in sources.iter().filter_map(|source| source.pipe.as_ref()) {
-        pipe::make_nonblocking(pipe)?;
+        pipe::set_nonblocking(pipe, true)?;
     }
     let mut buffer = vec![0; BUFFER];
     loop {

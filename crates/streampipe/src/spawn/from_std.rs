@@ -39,23 +39,24 @@ impl From<UnreadableCommand> for io::Error {
     }
 }
 
+/// The fields of the standard descriptors in std's text.
+const STDIO: [&str; 3] = ["stdin", "stdout", "stderr"];
+
 /// Names of fields in std's text, and of the methods that set them.
 const REFUSED: &[(&str, &str)] = &[
     ("uid", "uid"),
     ("gid", "gid"),
     ("groups", "groups"),
-    ("stdin", "stdin"),
-    ("stdout", "stdout"),
-    ("stderr", "stderr"),
     ("pgroup", "process_group"),
     ("chroot", "chroot"),
     ("setsid", "setsid"),
 ];
 
-/// Carries over the program, the arguments, the environment (cleared or changed) and the directory.
+/// Carries over the program, the arguments, the environment (cleared or changed), the directory, and
+/// standard descriptors that are inherited, null or piped.
 ///
-/// Settings of std's that cannot be read back (identity, groups, standard descriptors, `arg0`) are an
-/// error, not ignored; only `pre_exec` closures cannot be seen at all, and are not carried over.
+/// Settings of std's that cannot be read back (identity, groups, standard descriptors of files, `arg0`)
+/// are an error, not ignored; only `pre_exec` closures cannot be seen at all, and are not carried over.
 impl TryFrom<&process::Command> for Command {
     type Error = UnreadableCommand;
 
@@ -79,6 +80,9 @@ impl TryFrom<&process::Command> for Command {
         if let Some(directory) = theirs.get_current_dir() {
             ours.current_dir(directory);
         }
+        for (field, ours) in STDIO.iter().zip(&mut ours.stdio) {
+            *ours = stdio_in(&text, field).and_then(Seen::simple);
+        }
         Ok(ours)
     }
 }
@@ -90,7 +94,11 @@ fn unreadable(command: &process::Command, text: &str) -> Vec<&'static str> {
         text.lines().any(|line| line.starts_with(&start))
     };
     let refused = REFUSED.iter().filter(|(field, _)| has(field)).map(|&(_, method)| method);
-    refused.chain(names_itself_otherwise(command, text).then_some("arg0")).collect()
+    let files = STDIO
+        .iter()
+        .copied()
+        .filter(|field| stdio_in(text, field).is_some_and(|seen| !matches!(seen, Seen::Simple(_))));
+    refused.chain(files).chain(names_itself_otherwise(command, text).then_some("arg0")).collect()
 }
 
 /// Whether `arg0` was used: the first argument is not the program then.
@@ -107,30 +115,51 @@ fn clears_environment(text: &str) -> bool {
         .any(|line| line == "        clear: true,")
 }
 
+/// What std's text says of a standard descriptor.
+enum Seen {
+    Simple(Stdio),
+    /// A descriptor of this number, which std holds.
+    File(i32),
+    /// Not in a form known here.
+    Unknown,
+}
+
+impl Seen {
+    fn simple(self) -> Option<Stdio> {
+        match self {
+            Self::Simple(stdio) => Some(stdio),
+            Self::File(_) | Self::Unknown => None,
+        }
+    }
+}
+
+fn stdio_in(text: &str, field: &str) -> Option<Seen> {
+    let start = format!("    {field}: Some(");
+    let mut lines = text.lines().skip_while(|line| *line != start).skip(1);
+    Some(match lines.next()?.trim() {
+        "MakePipe," => Seen::Simple(Stdio::piped()),
+        "Null," => Seen::Simple(Stdio::null()),
+        "Inherit," => Seen::Simple(Stdio::inherit()),
+        "Fd(" | "StaticFd(" => lines
+            .find_map(|line| line.trim().strip_prefix("fd: ")?.strip_suffix(","))
+            .and_then(|digits| digits.parse().ok())
+            .map_or(Seen::Unknown, Seen::File),
+        _ => Seen::Unknown,
+    })
+}
+
 /// Reads std's `Stdio` back.
 pub(super) fn stdio(theirs: process::Stdio) -> Stdio {
     let mut command = process::Command::new("");
     command.stdin(theirs);
-    let text = format!("{command:#?}");
-    let mut lines = text.lines().skip_while(|line| *line != "    stdin: Some(").skip(1);
-    match lines.next().map(str::trim) {
-        Some("MakePipe,") => Stdio::piped(),
-        Some("Null,") => Stdio::null(),
-        Some("Inherit,") => Stdio::inherit(),
-        Some("Fd(" | "StaticFd(") => {
-            let number = lines.find_map(|line| line.trim().strip_prefix("fd: ")?.strip_suffix(","));
-            let number = number.and_then(|digits| digits.parse().ok());
-            // `command` holds the descriptor meanwhile; it is given, so the copy is this program's.
-            let copy = number.ok_or_else(unknown).and_then(streampipe_sys::fd::duplicate_number);
-            Stdio(Kind::From(copy.map_or_else(|error| Source::Lent(Err(error)), Source::Given)))
-        }
-        _ => Stdio(Kind::From(Source::Lent(Err(unknown())))),
-    }
-}
-
-fn unknown() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::Unsupported,
-        "this std::process::Stdio cannot be read back: use streampipe::Stdio",
-    )
+    let copy = match stdio_in(&format!("{command:#?}"), STDIO[0]) {
+        Some(Seen::Simple(stdio)) => return stdio,
+        // `command` holds the descriptor meanwhile; it is given, so the copy is this program's.
+        Some(Seen::File(number)) => streampipe_sys::fd::duplicate_number(number),
+        Some(Seen::Unknown) | None => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this std::process::Stdio cannot be read back: use streampipe::Stdio",
+        )),
+    };
+    Stdio(Kind::From(copy.map_or_else(|error| Source::Lent(Err(error)), Source::Given)))
 }
