@@ -6,6 +6,8 @@ mod support;
 
 /// Control messages: arbitrary bytes, and the layout the kernel uses.
 mod cmsg;
+/// What older kernels do not know.
+mod fallbacks;
 /// The fork that asks nothing.
 mod fork;
 /// Closed standard descriptors: nothing of ours takes their numbers.
