@@ -4,15 +4,21 @@
 #[path = "../../../streampipe/tests/it/support.rs"]
 mod support;
 
+/// Between the clone and `exec`: which calls a child makes, and that it allocates nothing.
+mod after_clone;
 /// Control messages: arbitrary bytes, and the layout the kernel uses.
 mod cmsg;
 /// What older kernels do not know.
 mod fallbacks;
 /// The fork that asks nothing.
 mod fork;
+/// Taking over what the parent prepared.
+mod inherited;
 /// Closed standard descriptors: nothing of ours takes their numbers.
 mod lifting;
 /// Receiving: what the kernel attaches unasked is owned and closed.
 mod message;
+/// Pipes as one direction of a stream: no `SIGPIPE`, and an end to reading.
+mod pipe;
 /// Spawning: every target, every permutation, every failure.
 mod spawn;

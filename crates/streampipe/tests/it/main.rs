@@ -11,6 +11,10 @@ mod ends;
 mod examples;
 /// One system call fails, at every place in turn.
 mod faults;
+/// Who said hello, as the kernel attests.
+mod hello;
+/// The child's side: which end is adopted, and which never.
+mod inherit;
 /// Other libraries' defects, which we do not have.
 mod regression;
 /// Both directions at once.
