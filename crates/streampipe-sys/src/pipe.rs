@@ -11,6 +11,7 @@ use std::ptr;
 use rustix::fs::OFlags;
 use rustix::io::{Errno, retry_on_intr};
 
+use crate::fd::lift;
 use crate::signal::SignalSet;
 
 /// Says whether calls on this end return `EAGAIN` where they would wait.
@@ -62,7 +63,7 @@ pub fn write(end: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> 
 /// Those of `open(2)` on `/dev/null`, and of `dup3(2)`.
 pub fn end_reading(end: BorrowedFd<'_>) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let null = rustix::fs::open("/dev/null", flags, rustix::fs::Mode::empty())?;
+    let null = lift(rustix::fs::open("/dev/null", flags, rustix::fs::Mode::empty())?)?;
     // SAFETY: both are open, and the number goes on being owned by whoever owns it.
     if unsafe { libc::dup3(null.as_raw_fd(), end.as_raw_fd(), libc::O_CLOEXEC) } < 0 {
         return Err(io::Error::last_os_error());

@@ -4,7 +4,6 @@
 //! borrows the parent's memory, so what it notes there, the parent reads.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::ffi::OsStr;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
@@ -75,10 +74,7 @@ fn is_root() -> bool {
 }
 
 fn program(path: &str) -> Image {
-    let environment = [("PATH", "/usr/bin:/bin")];
-    let directory = Some(Path::new("/"));
-    Image::new(OsStr::new(path), ["x"].iter(), environment.into_iter(), directory, OsStr::new(""))
-        .expect("it is there")
+    crate::spawn::image_from(path, &["x"], Some(Path::new("/"))).expect("it is there")
 }
 
 /// A file that the kernel cannot execute, though its permissions say so.

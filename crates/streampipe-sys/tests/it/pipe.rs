@@ -174,10 +174,10 @@ tests_alone! {
     fn an_end_that_does_not_wait_leaves_the_other_as_it_is() {
         let (reader, writer) = open::pipe().expect("a pipe");
         let flags = rustix::fs::fcntl_getfl(&writer).expect("open");
-        pipe::make_nonblocking(&reader).expect("open");
+        pipe::set_nonblocking(&reader, true).expect("open");
         assert_eq!(errno(read(&reader, 8)), Some(libc::EAGAIN));
         assert_eq!(rustix::fs::fcntl_getfl(&writer).expect("open"), flags);
-        pipe::make_nonblocking(&writer).expect("open");
+        pipe::set_nonblocking(&writer, true).expect("open");
         let room = (0..).find(|_| write(&writer, &[0; 4096]).is_err()).expect("it fills");
         assert!(room > 0);
         assert_eq!(errno(write(&writer, b"x")), Some(libc::EAGAIN));

@@ -24,10 +24,18 @@ fn shell(script: &str) -> Image {
 }
 
 fn image(program: &str, args: &[&str]) -> std::io::Result<Image> {
+    image_from(program, args, None)
+}
+
+pub(crate) fn image_from(
+    program: &str,
+    args: &[&str],
+    directory: Option<&Path>,
+) -> std::io::Result<Image> {
     let (mut list, mut environment) = (Strings::default(), Strings::default());
     args.iter().try_for_each(|arg| list.add(OsStr::new(arg)))?;
     environment.add_variable(OsStr::new("PATH"), OsStr::new("/usr/bin:/bin"))?;
-    Image::new(OsStr::new(program), list, environment, None, OsStr::new("/bin"))
+    Image::new(OsStr::new(program), list, environment, directory, OsStr::new("/bin"))
 }
 
 /// Runs it to its end; returns the exit code.
@@ -164,15 +172,7 @@ tests_alone! {
     fn a_relative_program_is_found_from_the_directory_asked_for() {
         let at = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/bin/sh", at.path().join("here")).unwrap();
-        let mut args = Strings::default();
-        ["here", "-c", "test -L here"].iter().for_each(|arg| args.add(OsStr::new(arg)).unwrap());
-        let program = Image::new(
-            OsStr::new("./here"),
-            args,
-            Strings::default(),
-            Some(at.path()),
-            OsStr::new(""),
-        );
+        let program = image_from("./here", &["here", "-c", "test -L here"], Some(at.path()));
         assert_eq!(run(&program.expect("it is there"), Vec::new()), 0);
     }
 }
@@ -371,14 +371,8 @@ tests_alone! {
     }
 
     fn a_directory_that_is_missing_is_told() {
-        let nothing: [(&str, &str); 0] = [];
-        let program = Image::new(
-            OsStr::new("/bin/sh"),
-            ["sh", "-c", "exit 0"].iter(),
-            nothing.into_iter(),
-            Some(Path::new("/no/such/directory")),
-            OsStr::new(""),
-        );
+        let nowhere = Some(Path::new("/no/such/directory"));
+        let program = image_from("/bin/sh", &["sh", "-c", "exit 0"], nowhere);
         let error = spawn(&program.expect("it is there"), &Setup::default()).unwrap_err();
         assert_eq!((error.step, error.source.raw_os_error()), (Step::Directory, Some(libc::ENOENT)));
     }

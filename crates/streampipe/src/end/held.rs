@@ -3,6 +3,8 @@
 use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
 
+use streampipe_sys::message::Sender;
+
 /// Bytes, and perhaps descriptors, that the next receive gets before the kernel is asked.
 ///
 /// At most what one receive brought: no more bytes than the caller's buffer had, 253 descriptors.
@@ -13,6 +15,8 @@ pub(super) struct Held {
     start: usize,
     /// Descriptors that go with the first of the bytes.
     pub(super) fds: Vec<OwnedFd>,
+    /// Who sent all of the bytes, if [`Stream::recv_hello`](super::Stream::recv_hello) put them back.
+    pub(super) sender: Option<Box<Sender>>,
 }
 
 impl Held {
@@ -27,7 +31,7 @@ impl Held {
     }
 
     pub(super) fn new(bytes: Vec<u8>, fds: Vec<OwnedFd>) -> Self {
-        Self { bytes, start: 0, fds }
+        Self { bytes, start: 0, fds, sender: None }
     }
 
     /// How many bytes are left.

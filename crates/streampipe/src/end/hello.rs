@@ -8,6 +8,7 @@ use streampipe_sys::sockopt;
 
 use super::core::End;
 use super::held::Held;
+use super::modes::Waiting;
 use super::{NoHello, Peer, Stream};
 
 /// The first word: text, so that a shell can say it.
@@ -83,17 +84,20 @@ impl Stream {
     #[doc(alias = "SCM_PIDFD")]
     pub fn recv_hello(&self) -> io::Result<Peer> {
         let mut word = [0; HELLO.len()];
-        let (filled, sender) = self.end.recv_attested(&mut word)?;
-        let peer = match sender.and_then(|sender| Peer::attested(*sender)) {
-            _ if filled == 0 => Err(NoHello::Ended),
-            _ if word[..filled] != HELLO[..] => Err(NoHello::SomethingElse),
-            None => Err(NoHello::NotAttested),
-            Some(peer) => Ok(peer),
+        let heard = self.end.recv_attested(&mut word)?;
+        let said = &word[..heard.len];
+        if said != HELLO {
+            let nothing_came = heard.len == 0 && heard.ended;
+            let reason = if nothing_came { NoHello::Ended } else { NoHello::SomethingElse };
+            return Err(self.end.refuse(said, heard.sender, reason));
+        }
+        let peer = match heard.sender.map(|sender| Peer::attested(*sender)) {
+            Some(Ok(peer)) => peer,
+            Some(Err(sender)) => {
+                return Err(self.end.refuse(said, Some(sender.into()), NoHello::NotAttested));
+            }
+            None => return Err(self.end.refuse(said, None, NoHello::NotAttested)),
         };
-        let peer = peer.map_err(|reason| {
-            self.end.put_back(&word[..filled]);
-            io::Error::from(reason)
-        })?;
         sockopt::attest_credentials(self.end.as_fd(), false)?;
         // Before Linux 6.5 there is nothing to switch off.
         let _ = sockopt::attest_pidfd(self.end.as_fd(), false);
@@ -101,43 +105,82 @@ impl Stream {
     }
 }
 
+/// What [`End::recv_attested`] heard.
+struct Heard {
+    /// How many bytes.
+    len: usize,
+    /// Who sent all of them.
+    sender: Option<Box<Sender>>,
+    /// Whether nothing comes after them.
+    ended: bool,
+}
+
 impl End {
     /// Fills the buffer with bytes of one sender, unless they end or become another's before.
-    fn recv_attested(&self, buffer: &mut [u8]) -> io::Result<(usize, Option<Box<Sender>>)> {
+    ///
+    /// On an error, what came before is put back with its sender, for the next call.
+    fn recv_attested(&self, buffer: &mut [u8]) -> io::Result<Heard> {
         let waiting = self.modes.reading();
-        let (mut filled, mut sender) = (0, None::<Box<Sender>>);
-        while filled < buffer.len() {
-            if self.side().held().is_some() {
-                // An error of an earlier read left it; who sent it is not known any more.
-                break;
-            }
-            let buffers = &mut [IoSliceMut::new(&mut buffer[filled..])];
-            let received = match self.receive(buffers, waiting) {
-                Ok(received) if received.len == 0 => break,
-                Ok(received) => received,
+        let mut heard = Heard { len: 0, sender: None, ended: false };
+        while heard.len < buffer.len() {
+            let more = match self.next_attested(&mut buffer[heard.len..], waiting) {
+                Ok(more) => more,
                 Err(error) => {
-                    self.put_back(&buffer[..filled]);
+                    self.put_back_attested(&buffer[..heard.len], heard.sender);
                     return Err(error);
                 }
             };
-            if !received.fds.is_empty() || received.fds_lost {
-                let error = self.keep_for_later(buffers, received);
-                self.put_back(&buffer[..filled]);
-                return Err(error);
-            }
-            let is_same = match (&sender, &received.sender) {
-                (Some(before), Some(now)) => before.credentials == now.credentials,
-                (None, None) => true,
-                _ => filled == 0,
-            };
-            if !is_same {
-                let more = Held::gather(buffers, received.len, Vec::new());
-                self.side().hold_in_front(more);
+            if more.len == 0 {
+                heard.ended = more.ended;
                 break;
             }
-            filled += received.len;
-            sender = received.sender;
+            let (start, end) = (heard.len, heard.len + more.len);
+            if start > 0 && !is_same(heard.sender.as_deref(), more.sender.as_deref()) {
+                self.put_back_attested(&buffer[start..end], more.sender);
+                break;
+            }
+            heard = Heard { len: end, ..more };
         }
-        Ok((filled, sender))
+        Ok(heard)
     }
+
+    /// Takes what an earlier call put back, or else receives.
+    fn next_attested(&self, buffer: &mut [u8], waiting: Waiting) -> io::Result<Heard> {
+        if let Some(mut held) = self.side().held() {
+            // Of what a plain read left nobody knows any more who sent it: it is for a plain read.
+            let mut heard = Heard { len: 0, sender: None, ended: false };
+            if let Some(front) = held.front_mut() {
+                if front.sender.is_some() && front.len() <= buffer.len() {
+                    heard.len = front.scatter(&mut [IoSliceMut::new(buffer)]);
+                    heard.sender = front.sender.take();
+                }
+            }
+            self.side().settle(&mut held);
+            return Ok(heard);
+        }
+        let buffers = &mut [IoSliceMut::new(buffer)];
+        let received = self.receive(buffers, waiting)?;
+        if !received.fds.is_empty() || received.fds_lost {
+            return Err(self.keep_for_later(buffers, received));
+        }
+        Ok(Heard { len: received.len, sender: received.sender, ended: received.len == 0 })
+    }
+
+    fn refuse(&self, said: &[u8], sender: Option<Box<Sender>>, reason: NoHello) -> io::Error {
+        self.put_back_attested(said, sender);
+        reason.into()
+    }
+
+    fn put_back_attested(&self, bytes: &[u8], sender: Option<Box<Sender>>) {
+        let mut held = Held::new(bytes.to_vec(), Vec::new());
+        held.sender = sender;
+        self.side().hold_in_front(held);
+    }
+}
+
+/// Whether two pieces are of one process. Of process 0, which is any outside of our pid namespace,
+/// nobody can say.
+fn is_same(one: Option<&Sender>, other: Option<&Sender>) -> bool {
+    let credentials = |sender: Option<&Sender>| sender.and_then(|sender| sender.credentials);
+    credentials(one) == credentials(other) && credentials(one).is_some_and(|it| it.pid != 0)
 }

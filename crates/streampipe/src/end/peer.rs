@@ -12,14 +12,14 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// `None` if the kernel noted nobody: process 0, and no pidfd (kernel trap B2).
-    pub(super) fn attested(sender: Sender) -> Option<Self> {
-        let credentials = sender.credentials?;
+    /// Gives the sender back if the kernel noted nobody: process 0, and no pidfd (kernel trap B2).
+    pub(super) fn attested(sender: Sender) -> Result<Self, Sender> {
+        let Some(credentials) = sender.credentials else { return Err(sender) };
         let pid = u32::try_from(credentials.pid).ok().filter(|&pid| pid != 0);
         if pid.is_none() && sender.pidfd.is_none() {
-            return None;
+            return Err(sender);
         }
-        Some(Self { pid, uid: credentials.uid, gid: credentials.gid, pidfd: sender.pidfd })
+        Ok(Self { pid, uid: credentials.uid, gid: credentials.gid, pidfd: sender.pidfd })
     }
 
     /// The process id it had when it sent; `None` if it is outside of this process's pid namespace.

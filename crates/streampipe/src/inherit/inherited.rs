@@ -55,8 +55,10 @@ pub fn inherited() -> Result<Stream, NotInherited> {
     let fd = match take(number, expected) {
         Ok(Ok(fd)) => fd,
         Ok(Err(Mismatch::NotOpen)) => return Err(NotInherited::NotOpen { number }),
-        // An error of the questions themselves: it cannot be shown to be the one.
-        Ok(Err(Mismatch::Another)) | Err(_) => return Err(NotInherited::AnotherFile { number }),
+        Ok(Err(Mismatch::Another)) => return Err(NotInherited::AnotherFile { number }),
+        Err(error) => {
+            return Err(NotInherited::System { errno: error.raw_os_error().unwrap_or_default() });
+        }
     };
     *taken = true;
     Stream::try_from(fd).map_err(|_| NotInherited::AnotherFile { number })

@@ -32,6 +32,12 @@ pub enum NotInherited {
         /// The number.
         number: i32,
     },
+    /// The system refused something on the way, for example for lack of a free descriptor; a later call
+    /// may succeed.
+    System {
+        /// The error's number.
+        errno: i32,
+    },
     /// The number is open, but is not the socket that the parent prepared; it is left alone.
     AnotherFile {
         /// The number.
@@ -58,6 +64,10 @@ impl fmt::Display for NotInherited {
                 "no end was inherited: descriptor {number}, which STREAMPIPE_END names, is not open; \
                  the variable is an ancestor's"
             ),
+            Self::System { errno } => {
+                let error = io::Error::from_raw_os_error(*errno);
+                write!(f, "the inherited end was not taken: {error}")
+            }
             Self::AnotherFile { number } => write!(
                 f,
                 "no end was inherited: descriptor {number}, which STREAMPIPE_END names, is not the \
@@ -73,6 +83,7 @@ impl From<NotInherited> for io::Error {
     fn from(reason: NotInherited) -> Self {
         let kind = match reason {
             NotInherited::Malformed { .. } => io::ErrorKind::InvalidData,
+            NotInherited::System { errno } => io::Error::from_raw_os_error(errno).kind(),
             NotInherited::Secure => io::ErrorKind::PermissionDenied,
             _ => io::ErrorKind::NotFound,
         };
