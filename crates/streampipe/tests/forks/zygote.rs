@@ -13,7 +13,7 @@ use streampipe::{
 
 use crate::support;
 
-pub(crate) const TESTS: &[(&str, fn())] = &[
+pub(crate) const TESTS: &[crate::Test] = &[
     ("a_worker_answers_and_its_status_is_told", a_worker_answers),
     ("workers_hold_their_own_end_and_nothing_of_others", nothing_of_others),
     ("a_worker_that_dies_is_noticed_by_a_blocked_read", a_blocked_read),
