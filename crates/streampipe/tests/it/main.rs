@@ -22,3 +22,5 @@ mod relay;
 
 /// The contract, clause by clause.
 mod conformance;
+/// Programs started with an end in hand.
+mod spawn;

@@ -1,0 +1,26 @@
+//! `Command` and its `Child`, from outside: each start, each death, each ending.
+//!
+//! Rules of this directory:
+//!
+//! 1. What a promise says is shown next to the broken way, which the same check notices.
+//! 2. The child is asked: what it holds, sees or was sent comes from its own mouth.
+//! 3. A child that would run on is ended by the test, and so is what it leaves behind.
+
+/// A known peer dies while a call waits for it.
+mod death;
+/// `stop`, `wait`, `drop` and `signal`.
+mod ending;
+/// What these tests share.
+mod helpers;
+/// Too few descriptors or processes, and statuses that nobody keeps.
+mod limits;
+/// Each descriptor under its number.
+mod placing;
+/// As `std::process::Command` does.
+mod std_like;
+/// Nothing else is inherited.
+mod strays;
+/// `Ok` means that it runs; an error leaves nothing.
+mod truth;
+/// Standard descriptors, announced descriptors, and who holds what.
+mod wires;
