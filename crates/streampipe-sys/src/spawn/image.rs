@@ -52,6 +52,8 @@ fn candidates(
     search: &OsStr,
     directory: Option<&Path>,
 ) -> io::Result<Vec<CString>> {
+    // A NUL is told as one, and not as a file that is not there.
+    string(program)?;
     let mut verdict = libc::ENOENT;
     let mut found = Vec::new();
     let is_a_path = program.as_bytes().contains(&b'/');
@@ -74,9 +76,8 @@ fn candidates(
             // A directory of the search list that this user may not look into is not the place
             // where the program is: other users' lists have such directories.
             Err(error) => match error.raw_os_error() {
-                Some(libc::ENOENT | libc::ENOTDIR) | None => {}
-                Some(errno) if is_a_path => verdict = errno,
-                Some(_) => {}
+                Some(errno) if is_a_path || errno == libc::ENAMETOOLONG => verdict = errno,
+                Some(_) | None => {}
             },
         }
     }

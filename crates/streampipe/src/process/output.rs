@@ -12,6 +12,10 @@ use crate::end::{End, Waiting};
 /// How much one step reads.
 const BUFFER: usize = 64 * 1024;
 
+/// The most steps of one turn: more than any pipe or socket holds, so that what the child wrote before
+/// it ended is read, and what others go on writing keeps nobody here.
+const TURN: usize = 256;
+
 /// Reads each pipe to its end, or until the child has ended and what it wrote is read; discards what
 /// comes on the stream.
 pub(super) fn collect(
@@ -46,7 +50,7 @@ pub(super) fn collect(
 
 /// Whether more may come.
 fn discard_what_is_there(end: &End, buffer: &mut [u8]) -> bool {
-    loop {
+    for _ in 0..TURN {
         match end.recv_fds(buffer, Waiting::Never) {
             Ok((0, _)) => return false,
             Ok(_) => {}
@@ -56,6 +60,7 @@ fn discard_what_is_there(end: &End, buffer: &mut [u8]) -> bool {
             Err(_) => return false,
         }
     }
+    true
 }
 
 struct Source {
@@ -66,7 +71,8 @@ struct Source {
 
 impl Source {
     fn read_what_is_there(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        while let Some(pipe) = &self.pipe {
+        for _ in 0..TURN {
+            let Some(pipe) = &self.pipe else { break };
             match pipe::read(pipe.as_fd(), &mut [IoSliceMut::new(buffer)]) {
                 Ok(0) => self.pipe = None,
                 Ok(len) => self.read.extend_from_slice(&buffer[..len]),

@@ -5,7 +5,9 @@
 //! nothing on its own: what it shows and we cannot carry over is refused, and what it does not show
 //! in the form known here is refused as well, never guessed.
 
+use std::ffi::CString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::process;
 use std::{error, fmt};
 
@@ -104,7 +106,9 @@ fn unreadable(command: &process::Command, text: &str) -> Vec<&'static str> {
 /// Whether `arg0` was used: the first argument is not the program then.
 fn names_itself_otherwise(command: &process::Command, text: &str) -> bool {
     let mut lines = text.lines().skip_while(|line| *line != "    args: [").skip(1);
-    let own = format!("        {:?},", command.get_program());
+    // Std keeps it as a C string, whose text differs from that of an `OsStr`.
+    let Ok(own) = CString::new(command.get_program().as_bytes()) else { return true };
+    let own = format!("        {own:?},");
     lines.next().is_some_and(|first| first != own && first != "    ],")
 }
 

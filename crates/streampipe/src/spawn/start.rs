@@ -92,17 +92,23 @@ impl Command {
         spawned?.wait_with_output()
     }
 
-    /// Sets those of standard input, output and error that are not set; returns which were.
+    /// Sets those of standard input, output and error that nothing else is to be; returns which it left.
     fn set_unset(&mut self, defaults: [Stdio; 3]) -> [bool; 3] {
-        let mut before = [true; 3];
-        for ((number, stdio), default) in (0..).zip(&mut self.stdio).zip(defaults) {
-            let is_free = stdio.is_none() && !self.place.takes(number);
-            if is_free {
+        let is_taken = [0, 1, 2].map(|number| self.takes(number));
+        let mut was_set = [true; 3];
+        let places = self.stdio.iter_mut().zip(defaults).zip(is_taken).zip(&mut was_set);
+        for (((stdio, default), is_taken), was_set) in places {
+            if stdio.is_none() && !is_taken {
                 *stdio = Some(default);
+                *was_set = false;
             }
-            before[number as usize] = !is_free;
         }
-        before
+        was_set
+    }
+
+    /// Whether something else is to be the descriptor of this number.
+    fn takes(&self, number: i32) -> bool {
+        self.place.takes(number) || self.inherited.iter().any(|(_, target)| *target == number)
     }
 
     fn setup<'plan>(&self, placements: Vec<Placement<'plan>>) -> Setup<'plan> {

@@ -373,6 +373,16 @@ tests_alone! {
         assert_eq!(sorted_lines(&ours.stdout), sorted_lines(&uncleared.output().unwrap().stdout));
     }
 
+    fn simple_standard_descriptors_of_std_are_carried_over() {
+        let mut theirs = std::process::Command::new("sh");
+        theirs.args(["-c", "cat; echo out; echo error >&2"]);
+        theirs.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+        theirs.stderr(std::process::Stdio::piped());
+        let child = Command::try_from(&theirs).unwrap().spawn().unwrap();
+        assert!(child.stdin.is_none());
+        assert_eq!(child.wait_with_output().unwrap(), theirs.output().unwrap());
+    }
+
     fn what_std_does_not_let_be_read_is_refused_by_name() {
         let refused = |set: SetStd| {
             let mut theirs = std::process::Command::new("true");
@@ -380,8 +390,8 @@ tests_alone! {
             Command::try_from(&theirs).map(drop)
         };
         let settings: [(&str, SetStd); 7] = [
-            ("stdin", |it| it.stdin(std::process::Stdio::null())),
-            ("stdout", |it| it.stdout(std::process::Stdio::piped())),
+            ("stdin", |it| it.stdin(File::open("/dev/null").unwrap())),
+            ("stdout", |it| it.stdout(std::io::stderr())),
             ("stderr", |it| it.stderr(File::open("/dev/null").unwrap())),
             ("uid", |it| it.uid(1)),
             ("gid", |it| it.gid(1)),
