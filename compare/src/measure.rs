@@ -37,9 +37,17 @@ pub fn rounds(work: &str, count: usize, ways: &mut [Way<'_>]) -> io::Result<()> 
     }
     for (at, (name, _)) in ways.iter().enumerate() {
         let (time, ratio) = (median(&mut times[at]), median(&mut ratios[at]));
-        println!("| {work} | {name} | {time:.0} µs | {ratio:.2} | {} |", times[at].len());
+        println!("| {work} | {name} | {} | {ratio:.2} | {} |", shown(time), times[at].len());
     }
     Ok(())
+}
+
+fn shown(microseconds: f64) -> String {
+    if microseconds < 20.0 {
+        format!("{microseconds:.2} µs")
+    } else {
+        format!("{microseconds:.0} µs")
+    }
 }
 
 /// Times one work.
