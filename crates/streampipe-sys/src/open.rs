@@ -16,7 +16,7 @@ pub mod numbers {
     pub use libc::{
         EAFNOSUPPORT, EINVAL, EOPNOTSUPP, EPROTONOSUPPORT, EPROTOTYPE, ESOCKTNOSUPPORT,
     };
-    pub use libc::{EMFILE, EPIPE, ESRCH};
+    pub use libc::{EMFILE, ENOTDIR, EPIPE, ESRCH};
     pub use libc::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM};
     pub use libc::{
         SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM,

@@ -47,24 +47,25 @@ fn supervise() -> io::Result<()> {
     let address = listener.local_addr()?;
     let mut old = start(&listener, "1")?;
     let (answers, counted) = channel();
-    let (tally, mut new) = thread::scope(|scope| -> io::Result<_> {
-        for _ in 0..CLIENTS {
-            let answers = answers.clone();
-            scope.spawn(move || ask_for_ever(address, &answers));
-        }
-        // Dropped at the end of this block, it lets the clients end, while version 2 still answers.
-        let counted = counted;
-        let mut tally = Tally::default();
-        tally.wait_for(&counted, "1")?;
+    let (answered, mut new) = thread::scope(|scope| -> io::Result<_> {
+        // Each client has a sender, and nobody else: if all give up, that is noticed.
+        let senders = vec![answers; CLIENTS].into_iter();
+        let clients: Vec<_> = senders
+            .map(|answers| scope.spawn(move || ask_until_nobody_counts(address, answers)))
+            .collect();
+        wait_for_answers(&counted, "1")?;
         let new = start(&listener, "2")?;
         let status = old.stop()?;
         writeln!(io::stdout(), "version 1 ended: {status}; version 2 took over")?;
-        tally.wait_for(&counted, "2")?;
-        Ok((tally, new))
+        wait_for_answers(&counted, "2")?;
+        // The clients end, while version 2 still answers.
+        drop(counted);
+        let counts = clients.into_iter().map(|client| client.join().expect("it does not panic"));
+        Ok((counts.sum::<io::Result<usize>>()?, new))
     })?;
     new.stop()?;
-    let both = tally.first >= ANSWERS && tally.second >= ANSWERS;
-    writeln!(io::stdout(), "both versions answered: {both}; 0 connections lost")
+    let enough = answered >= 2 * ANSWERS;
+    writeln!(io::stdout(), "every connection had its answer; both versions answered: {enough}")
 }
 
 /// Starts a version, hands it the listener, and waits until it says that it is ready.
@@ -76,42 +77,33 @@ fn start(listener: &TcpListener, version: &str) -> io::Result<Child> {
     Ok(server)
 }
 
-/// How many answers each version gave.
-#[derive(Default)]
-struct Tally {
-    first: usize,
-    second: usize,
-}
-
-impl Tally {
-    /// Counts until this version has given enough answers; a lost connection is an error.
-    fn wait_for(
-        &mut self,
-        answers: &Receiver<io::Result<String>>,
-        version: &str,
-    ) -> io::Result<()> {
-        let mut given = 0;
-        while given < ANSWERS {
-            let answer = answers.recv().map_err(io::Error::other)??;
-            self.first += usize::from(answer == "1");
-            self.second += usize::from(answer == "2");
-            given += usize::from(answer == version);
-        }
-        Ok(())
+/// Counts until this version has given enough answers.
+fn wait_for_answers(answers: &Receiver<String>, version: &str) -> io::Result<()> {
+    let mut given = 0;
+    while given < ANSWERS {
+        let answer = answers.recv().map_err(|_| io::Error::other("all clients gave up"))?;
+        given += usize::from(answer == version);
     }
+    Ok(())
 }
 
-/// A client: one connection after the other, each with an answer, until nobody counts.
-fn ask_for_ever(address: SocketAddr, answers: &Sender<io::Result<String>>) {
-    let ask = || -> io::Result<String> {
+/// A client: one connection after the other, until nobody counts. One without an answer is an error.
+fn ask_until_nobody_counts(address: SocketAddr, answers: Sender<String>) -> io::Result<usize> {
+    let mut asked = 0;
+    loop {
         let mut connection = TcpStream::connect(address)?;
         connection.set_read_timeout(Some(Duration::from_secs(10)))?;
         connection.write_all(b"who?")?;
         let mut answer = String::new();
         connection.read_to_string(&mut answer)?;
-        if answer.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(answer) }
-    };
-    while answers.send(ask()).is_ok() {}
+        if answer.is_empty() {
+            return Err(io::Error::other("a connection was lost"));
+        }
+        asked += 1;
+        if answers.send(answer).is_err() {
+            return Ok(asked);
+        }
+    }
 }
 
 /// A version of the server: accepts until the supervisor ends its direction.

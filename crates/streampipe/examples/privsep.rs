@@ -1,8 +1,8 @@
 //! A privilege-separated reader: the parent opens files, a confined child parses them.
 //!
-//! The child runs as nobody (if we are root), may open nothing to speak of, write nothing, and start
-//! nothing; all it ever sees of the system are the descriptors it is handed. What it answers is
-//! checked before it is believed.
+//! The child may write no file, hold eight descriptors, and use 256 MiB; if we are root it runs as nobody,
+//! and may start nothing. What it parses it is handed as descriptors, and what it answers is checked
+//! before it is believed.
 //!
 //! ```sh
 //! cargo run -p streampipe --example privsep -- Cargo.toml README.md
@@ -56,7 +56,8 @@ fn count_words(paths: &[String]) -> io::Result<()> {
     }
     let mut child = parser.spawn()?;
     for path in paths {
-        let file = File::open(path)?;
+        let file =
+            File::open(path).map_err(|error| io::Error::other(format!("{path}: {error}")))?;
         child.stream().send_fds(b"f", &[file.as_fd()])?;
         let words = read_number(child.stream())?;
         writeln!(io::stdout(), "{path}: {words} words")?;

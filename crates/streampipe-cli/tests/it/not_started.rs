@@ -78,7 +78,8 @@ fn a_program_that_is_nowhere_is_127() {
     assert_refused("no-such-program-anywhere", 127, MISSING, None);
     assert_refused("/no/such/program", 127, MISSING, None);
     assert_refused("./no-such-program", 127, MISSING, None);
-    assert_refused("/etc/passwd/no-such-program", 127, MISSING, None);
+    let below_a_file = "was not found: Not a directory (os error 20)";
+    assert_refused("/etc/passwd/no-such-program", 127, below_a_file, None);
 }
 
 #[test]

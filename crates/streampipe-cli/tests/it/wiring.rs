@@ -20,6 +20,12 @@ struct Seen {
 fn see(options: &[&str], wires: &[i32]) -> Seen {
     let mut running = shells(options, LEFT_WAITS, RIGHT_WAITS).start();
     let pids = running.pids();
+    for pid in pids {
+        // Before that, its loader may have a library open.
+        eventually("the program sleeps", || {
+            status_line(pid, "Name") == "sleep" && status_line(pid, "State").starts_with('S')
+        });
+    }
     let programs = pids.map(descriptors_of);
     for pid in pids {
         let parent = status_line(pid, "PPid");

@@ -68,14 +68,14 @@ impl JoinError {
     /// Whether there is no such program (a shell's exit code 127).
     #[must_use]
     pub fn is_not_found(&self) -> bool {
-        self.step == JoinStep::Find && self.cause.raw_os_error() == Some(numbers::ENOENT)
+        let errno = self.cause.raw_os_error();
+        self.step == JoinStep::Find && matches!(errno, Some(numbers::ENOENT | numbers::ENOTDIR))
     }
 
     /// Whether there is one that cannot be executed (a shell's exit code 126).
     #[must_use]
     pub fn is_not_executable(&self) -> bool {
-        let errno = self.cause.raw_os_error();
-        let is_there = errno.is_some() && errno != Some(numbers::ENOENT);
+        let is_there = self.cause.raw_os_error().is_some() && !self.is_not_found();
         self.step == JoinStep::Execute || (self.step == JoinStep::Find && is_there)
     }
 

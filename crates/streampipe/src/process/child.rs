@@ -9,6 +9,7 @@ use streampipe_sys::open::numbers;
 use streampipe_sys::process;
 use streampipe_sys::wait::{Interest, Ready, pause, wait};
 
+use super::output::Heard;
 use super::stops::Stops;
 use super::{StatusUnavailable, StopSchedule, orphans, output};
 use crate::Stream;
@@ -52,6 +53,21 @@ const TRACED_PAUSE: Duration = Duration::from_millis(10);
 /// assert!(child.wait()?.success());
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// A conversation by lines keeps one buffered reader, on a handle of its own:
+///
+/// ```
+/// use std::io::{BufRead, BufReader, Write};
+///
+/// let mut child = streampipe::Command::new("sh").args(["-c", "exec cat <&3 >&3"]).spawn()?;
+/// let mut answers = BufReader::new(child.stream().try_clone()?).lines();
+/// for question in ["one", "two"] {
+///     writeln!(child.stream(), "{question}")?;
+///     assert_eq!(answers.next().transpose()?.as_deref(), Some(question));
+/// }
+/// assert!(child.wait()?.success());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 #[doc(alias = "pidfd")]
 pub struct Child {
@@ -62,6 +78,8 @@ pub struct Child {
     /// The reading end of its standard error, if [`Stdio::piped`](crate::Stdio::piped) was asked for.
     pub stderr: Option<ChildStderr>,
     stream: Option<Stream>,
+    /// What comes on the stream: the child's standard output, or something else.
+    heard: Heard,
     id: u32,
     /// Shared with the ends that watch it.
     pidfd: Arc<OwnedFd>,
@@ -83,6 +101,7 @@ impl Child {
             stdout: None,
             stderr: None,
             stream: None,
+            heard: Heard::IsDiscarded,
             id: pid.unsigned_abs(),
             pidfd: Arc::new(pidfd),
             state: State::Running,
@@ -91,6 +110,11 @@ impl Child {
 
     pub(crate) fn set_stream(&mut self, stream: Stream) {
         self.stream = Some(stream);
+    }
+
+    /// Says that what comes on the stream is the child's standard output.
+    pub(crate) fn hears_output(&mut self) {
+        self.heard = Heard::IsOutput;
     }
 
     /// What makes an end of ours notice this child's death.
@@ -104,7 +128,8 @@ impl Child {
         self.id
     }
 
-    /// Borrows our end of the pipe to the child.
+    /// Borrows our end of the pipe to the child: its descriptor 3, or where
+    /// [`Command`](crate::Command) put it; not its standard input and output, unless that said so.
     ///
     /// It can be shared by threads as `&Stream`, and [cloned](Stream::try_clone); none of its calls
     /// outlasts the child.
@@ -142,8 +167,9 @@ impl Child {
 
     /// Waits until the child has ended, and returns how it did.
     ///
-    /// First it ends our direction ([`Shutdown::Write`]) and drops [`stdin`](Self::stdin), as std does:
-    /// a child that reads to its end can finish. What the child sent can still be read afterwards, but
+    /// To watch a child while talking to it, use [`wait_timeout`](Self::wait_timeout) or the
+    /// [pidfd](crate::os::linux::ChildExt::pidfd), for this first ends our
+    /// direction ([`Shutdown::Write`]), and drops [`stdin`](Self::stdin), as std does: a child that reads to its end can finish. What the child sent can still be read afterwards, but
     /// a child that waits for room in the pipe does not end: read first. Again afterwards it returns
     /// the same.
     ///
@@ -214,10 +240,13 @@ impl Child {
 
     /// Reads standard output and error to their ends, waits, and returns all three.
     ///
-    /// As [`wait`](Self::wait) it ends our directions first. Only what was
-    /// [piped](crate::Stdio::piped) is returned; what comes on [`stream`](Self::stream) is read and
-    /// discarded. When the child has ended, what it wrote is read, and a
-    /// process it left behind that holds the pipes is not waited for.
+    /// As [`wait`](Self::wait) it ends our directions first. What was [piped](crate::Stdio::piped) is
+    /// returned; what comes on [`stream`](Self::stream) is returned as standard output if that is what
+    /// it is ([`Command::on_stdio`](crate::Command::on_stdio)), and else read and discarded.
+    ///
+    /// **Unlike std's**, it ends with the child: what the child wrote is read, but a process it left
+    /// behind that holds the pipes is not waited for, and what that writes later is lost. Whoever wants it
+    /// takes `stdout` and reads to the end.
     ///
     /// # Errors
     ///
@@ -227,7 +256,9 @@ impl Child {
         let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
         let pipes = [stdout.map(OwnedFd::from), stderr.map(OwnedFd::from)];
         let stream = self.stream.as_ref().map(|stream| &stream.end);
-        let [stdout, stderr] = output::collect(pipes, stream, self.pidfd.as_fd())?;
+        let said = output::collect(pipes, stream, self.heard, self.pidfd.as_fd())?;
+        let [stdout, stderr] = said.pipes;
+        let stdout = if self.heard == Heard::IsOutput { said.stream } else { stdout };
         Ok(Output { status: self.wait()?, stdout, stderr })
     }
 
@@ -235,7 +266,7 @@ impl Child {
     pub(crate) fn discard_what_comes(&mut self) -> io::Result<()> {
         self.end_our_direction();
         let stream = self.stream.as_ref().map(|stream| &stream.end);
-        output::collect([None, None], stream, self.pidfd.as_fd())?;
+        output::collect([None, None], stream, Heard::IsDiscarded, self.pidfd.as_fd())?;
         Ok(())
     }
 
@@ -279,7 +310,9 @@ impl Child {
         }
     }
 
-    /// Ends the child, politely at first: [`stop_with`](Self::stop_with) the default schedule.
+    /// Ends the child, politely at first: `SIGTERM` after 1 second, `SIGKILL` after 2 more.
+    ///
+    /// That is, [`stop_with`](Self::stop_with) the default schedule.
     ///
     /// # Errors
     ///
@@ -337,7 +370,7 @@ impl Child {
     }
 
     fn known(&self, status: Option<ExitStatus>) -> io::Result<ExitStatus> {
-        status.ok_or_else(|| StatusUnavailable { id: self.id }.into())
+        status.ok_or_else(|| StatusUnavailable::of_child(self.id).into())
     }
 }
 

@@ -14,7 +14,8 @@ const DEFAULT_FD: i32 = 3;
 
 /// A program to be started with the other end of a stream pipe in its hand.
 ///
-/// The methods that `std::process::Command` has do what they do there. Besides:
+/// The methods that `std::process::Command` has do what they do there, except that `output` does not wait
+/// for processes that the program leaves behind. Besides:
 ///
 /// - **The child holds exactly what was asked for**: standard input, output and error, its end (as
 ///   descriptor 3, or where [`fd`](Self::fd) or [`on_stdio`](Self::on_stdio) puts it), and what it
@@ -92,7 +93,7 @@ impl Place {
 }
 
 impl Command {
-    /// How long a call on our end of an [untrusted](Self::untrusted) child may take at first.
+    /// How long a call on our end of an [untrusted](Self::untrusted) child may take at first: 30 seconds.
     pub const UNTRUSTED_TIMEOUT: Duration = Duration::from_secs(30);
 
     /// Describes a program: a path, or a name that is looked for in the `PATH` the child will have.
@@ -292,13 +293,15 @@ impl Command {
     /// ```
     /// use std::net::TcpListener;
     ///
+    /// // A service that knows nothing but systemd's way: its end is out of the way.
     /// let listener = TcpListener::bind("127.0.0.1:0")?;
     /// let output = streampipe::Command::new("sh")
     ///     .args(["-c", r#"test $LISTEN_PID = $$ && echo $LISTEN_FDS $LISTEN_FDNAMES"#])
-    ///     .inherit(listener, 4)
-    ///     .listen_fds(["control", "http"])
+    ///     .inherit(listener, 3)
+    ///     .fd(4)
+    ///     .listen_fds(["http"])
     ///     .output()?;
-    /// assert_eq!(output.stdout, b"2 control:http\n");
+    /// assert_eq!(output.stdout, b"1 http\n");
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[doc(alias = "sd_listen_fds")]

@@ -1,4 +1,5 @@
 use std::fs::File;
+use std::io;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -40,6 +41,20 @@ impl sealed::Sealed for BorrowedFd<'_> {
         Source::lend(self)
     }
 }
+
+macro_rules! lent {
+    ($($name:ty),* $(,)?) => {$(
+        impl Inheritable for $name {}
+
+        impl sealed::Sealed for $name {
+            fn into_source(self) -> Source {
+                Source::lend(self.as_fd())
+            }
+        }
+    )*};
+}
+
+lent!(io::Stdin, io::Stdout, io::Stderr);
 
 macro_rules! given {
     ($($name:ty),* $(,)?) => {$(

@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
-use std::time::Duration;
 
 use streampipe_sys::open;
 use streampipe_sys::spawn::Placement;
@@ -77,13 +76,13 @@ impl Plan {
         for (source, number) in &command.inherited {
             placements.push(place(source.fd()?, *number));
         }
-        check_numbers(&placements)?;
+        check_numbers(command, &placements)?;
         check_names(command, &placements)?;
         Ok(placements)
     }
 
     /// The child runs: hands our ends to it, and closes what is its own.
-    pub(super) fn finish(self, mut child: Child, timeout: Option<Duration>) -> Child {
+    pub(super) fn finish(self, mut child: Child, command: &Command) -> Child {
         drop(self.theirs);
         let [stdin, stdout, stderr] = self.stdio;
         child.stdin = stdin.map(ChildStdin::from);
@@ -91,8 +90,11 @@ impl Plan {
         child.stderr = stderr.map(ChildStderr::from);
         let mut stream = self.ours;
         stream.end.watch(child.as_watch());
-        stream.end.set_timeouts(timeout);
+        stream.end.set_timeouts(command.timeout);
         child.set_stream(stream);
+        if command.place.takes(1) {
+            child.hears_output();
+        }
         child
     }
 }
@@ -131,16 +133,15 @@ fn pair_for(command: &Command) -> io::Result<Pair> {
     }
 }
 
-fn check_numbers(placements: &[Placement<'_>]) -> io::Result<()> {
+fn check_numbers(command: &Command, placements: &[Placement<'_>]) -> io::Result<()> {
     let mut numbers: Vec<i32> = placements.iter().map(|placement| placement.target).collect();
     numbers.sort_unstable();
     if let Some(negative) = numbers.first().filter(|number| **number < 0) {
         return Err(invalid(format!("{negative} is no descriptor's number")));
     }
-    match numbers.windows(2).find(|two| two[0] == two[1]) {
-        Some(two) => Err(invalid(format!("two descriptors are to be number {} there", two[0]))),
-        None => Ok(()),
-    }
+    let Some(two) = numbers.windows(2).find(|two| two[0] == two[1]) else { return Ok(()) };
+    let hint = if command.place.takes(two[0]) { ": one is its end (see fd, on_stdio)" } else { "" };
+    Err(invalid(format!("two descriptors are to be number {} there{hint}", two[0])))
 }
 
 /// `sd_listen_fds_with_names(3)`: at most 255 characters, no control characters, no colon.

@@ -1,6 +1,7 @@
 use std::ffi::OsString;
 use std::{error, fmt, io};
 
+use streampipe_sys::open::numbers;
 use streampipe_sys::spawn::Step;
 
 /// Why a program was not started: the step, and what the system said.
@@ -13,12 +14,17 @@ use streampipe_sys::spawn::Step;
 ///
 /// ```
 /// use std::io::ErrorKind;
-/// use streampipe::{Command, SpawnStep};
+/// use streampipe::{Command, SpawnError, SpawnStep};
 ///
 /// let error = Command::new("no-such-program").spawn().unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::NotFound);
 /// assert_eq!(error.step(), SpawnStep::Find);
 /// assert_eq!(error.raw_os_error(), Some(2)); // ENOENT
+///
+/// // After `?`, and from `status` and `output`, it is inside of the `io::Error`.
+/// let error = Command::new("no-such-program").status().unwrap_err();
+/// let inside: &SpawnError = error.get_ref().unwrap().downcast_ref().unwrap();
+/// assert_eq!(inside.raw_os_error(), Some(2));
 ///
 /// let error = Command::new("true").current_dir("/no/such/directory").spawn().unwrap_err();
 /// assert_eq!(error.step(), SpawnStep::Directory);
@@ -84,6 +90,27 @@ impl SpawnError {
     }
 }
 
+impl SpawnError {
+    /// What to look at, where the system's own words mislead.
+    fn hint(&self) -> Option<&'static str> {
+        match (self.step, self.raw_os_error()?) {
+            (SpawnStep::Descriptors, numbers::EBADF) => {
+                Some("is the number below the limit of open files?")
+            }
+            (SpawnStep::Exec, numbers::ENOENT) => {
+                Some("the file is there: the interpreter in its first line, or its loader, is not")
+            }
+            (SpawnStep::Exec, numbers::ENOEXEC) => {
+                Some("a script needs a first line such as #!/bin/sh")
+            }
+            (SpawnStep::Find, numbers::EACCES) => {
+                Some("the file is there, but is a directory or has no execute permission")
+            }
+            _ => None,
+        }
+    }
+}
+
 impl From<Step> for SpawnStep {
     fn from(step: Step) -> Self {
         match step {
@@ -121,7 +148,8 @@ impl fmt::Display for SpawnStep {
 
 impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} was not started: {}: {}", self.program, self.step, self.cause)
+        write!(f, "{:?} was not started: {}: {}", self.program, self.step, self.cause)?;
+        self.hint().map_or(Ok(()), |hint| write!(f, " ({hint})"))
     }
 }
 

@@ -35,7 +35,7 @@ impl Command {
             let spawned = spawn(&image, &self.setup(placements))
                 .map_err(|error| (error.step.into(), error.source))?;
             let child = Child::new(spawned.pid, spawned.pidfd);
-            Ok(plan.finish(child, self.timeout))
+            Ok(plan.finish(child, self))
         };
         match started() {
             Ok(child) => {
@@ -68,7 +68,11 @@ impl Command {
 
     /// Starts the program and collects what it writes to standard output and error.
     ///
-    /// Standard input is `/dev/null`, unless set. As [`status`](Self::status) for the pipe.
+    /// Standard input is `/dev/null`, unless set. As [`status`](Self::status) for the pipe, except that
+    /// with [`on_stdio`](Self::on_stdio) what comes on it is the output.
+    ///
+    /// **Unlike std's**, it ends with the program: what a process in the background writes after that is
+    /// lost, and cannot keep the caller waiting.
     ///
     /// # Errors
     ///

@@ -88,6 +88,13 @@ given!(OwnedFd, File, Stream, SeqPacket, Datagram);
 given!(process::ChildStdin, process::ChildStdout, process::ChildStderr);
 
 /// This process's own, lent.
+impl From<io::Stdin> for Stdio {
+    fn from(stdin: io::Stdin) -> Self {
+        Self::from(&stdin)
+    }
+}
+
+/// This process's own, lent.
 impl From<io::Stdout> for Stdio {
     fn from(stdout: io::Stdout) -> Self {
         Self::from(&stdout)

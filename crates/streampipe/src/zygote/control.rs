@@ -41,18 +41,19 @@ impl Control {
     /// Asks, and waits for the answer and its descriptors: all of them, or those there was room for.
     pub(super) fn ask(&self, request: Request) -> io::Result<(Reply, Vec<OwnedFd>)> {
         let mut line = self.line();
+        let id = line.zygote.id();
         let Some(stream) = &line.stream else {
-            return Err(io::Error::new(
-                io::ErrorKind::BrokenPipe,
-                "the zygote is gone, or did not answer in time before",
-            ));
+            let text =
+                format!("the zygote, process {id}, did not answer before, and is not asked again");
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, text));
         };
         let answer = self.tell_of_forgotten(stream).and_then(|()| converse(stream, request));
-        if answer.is_err() {
+        answer.map_err(|error| {
             // A late answer would be taken for that of the next question.
             line.stream = None;
-        }
-        answer
+            let gone = "is gone, or did not answer";
+            io::Error::new(error.kind(), format!("the zygote, process {id}, {gone}: {error}"))
+        })
     }
 
     pub(super) fn forget(&self, serial: u64) {

@@ -32,7 +32,8 @@ impl Deaths {
         Self { news }
     }
 
-    /// Waits for the next death; `None` once the zygote has ended.
+    /// Waits for the next death; `None` once the zygote has ended, which it does when its handle is
+    /// dropped here, and each worker was waited for or dropped.
     ///
     /// # Errors
     ///

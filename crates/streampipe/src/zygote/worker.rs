@@ -24,7 +24,7 @@ const TRACED_PAUSE: Duration = Duration::from_millis(10);
 /// [`Child`](crate::Child), a call on its stream that waits when it dies returns at once.
 ///
 /// Dropping closes our end, which a worker reads as the end, and does not wait; the zygote reaps it.
-/// The zygote lives until its handle and all workers are dropped.
+/// The zygote lives until its handle is dropped, and each worker was waited for or dropped.
 ///
 /// # Examples
 ///
@@ -32,7 +32,8 @@ const TRACED_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Worker {
     stream: Option<Stream>,
-    control: Arc<Control>,
+    /// `None` once its end is known, so that the zygote need not wait for this handle.
+    control: Option<Arc<Control>>,
     serial: u64,
     id: u32,
     pidfd: Arc<OwnedFd>,
@@ -50,7 +51,7 @@ impl Worker {
     ) -> Self {
         let pidfd = Arc::new(pidfd);
         stream.end.watch(Watch::new(Arc::clone(&pidfd), id));
-        Self { stream: Some(stream), control, serial, id, pidfd, ended: None }
+        Self { stream: Some(stream), control: Some(control), serial, id, pidfd, ended: None }
     }
 
     /// Returns the process id; after its end the system may give it to another.
@@ -105,6 +106,15 @@ impl Worker {
         self.wait_until(Instant::now().checked_add(timeout))
     }
 
+    /// Waits until that instant at most; `None` if the worker still runs then. Leaves our direction open.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+        self.wait_until(Some(deadline))
+    }
+
     /// Kills the worker with `SIGKILL`. One that has ended already is no error.
     ///
     /// # Errors
@@ -154,10 +164,11 @@ impl Worker {
             if wait(self.pidfd.as_fd(), Interest::Readable, deadline)? == Ready::TimedOut {
                 return Ok(None);
             }
-            self.ended = match self.control.ask(Request::Status(self.serial)) {
-                Ok((Reply::Ended(status), _)) => Some(Some(status)),
-                Ok((Reply::Runs, _)) => None,
-                Ok(_) | Err(_) => Some(None),
+            self.ended = match self.control.as_ref().map(|it| it.ask(Request::Status(self.serial)))
+            {
+                Some(Ok((Reply::Ended(status), _))) => Some(Some(status)),
+                Some(Ok((Reply::Runs, _))) => None,
+                Some(Ok(_) | Err(_)) | None => Some(None),
             };
             if self.ended.is_none() {
                 if deadline.is_some_and(|at| Instant::now() >= at) {
@@ -166,9 +177,10 @@ impl Worker {
                 pause(TRACED_PAUSE, deadline)?;
             }
         }
+        self.control = None;
         match self.ended {
             Some(Some(status)) => Ok(Some(status)),
-            _ => Err(StatusUnavailable { id: self.id }.into()),
+            _ => Err(StatusUnavailable::of_worker(self.id).into()),
         }
     }
 }
@@ -193,8 +205,8 @@ impl Stops for Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         drop(self.stream.take());
-        if self.ended.is_none() {
-            self.control.forget(self.serial);
+        if let Some(control) = &self.control {
+            control.forget(self.serial);
         }
     }
 }

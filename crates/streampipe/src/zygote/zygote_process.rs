@@ -20,7 +20,7 @@ use crate::{Fork, SeqPacket, Stream, fork};
 /// small one. Its end of a fresh stream pipe comes back over the zygote's own, with its pidfd.
 ///
 /// - **The zygote dies with this process**, however that dies, and its workers then read the end. It
-///   ends also when it and all its [`Worker`]s are dropped here.
+///   ends also when it is dropped here, and each [`Worker`] was waited for or dropped.
 /// - Workers hold standard input, output and error, what was open at the start, their own end, and
 ///   nothing else of each other or of the zygote.
 /// - Any thread may ask for workers; questions are answered one at a time.
@@ -88,9 +88,9 @@ impl Zygote {
     /// # Errors
     ///
     /// `EAGAIN` at a limit on processes, `EMFILE` and the like, of the zygote or of this process: there
-    /// is no worker then, or it reads its end at once. `BrokenPipe`, or
-    /// [`PeerGone`](crate::PeerGone) inside, if the zygote is gone; `TimedOut` if it has not answered for
-    /// 10 seconds, and from then on `BrokenPipe`.
+    /// is no worker then, or it reads its end at once. If the zygote is gone, `BrokenPipe`,
+    /// `UnexpectedEof` or `ConnectionAborted`; `TimedOut` if it has not answered for 10 seconds; after
+    /// either, it is not asked again.
     pub fn fork(&self) -> io::Result<Worker> {
         let (reply, fds) = self.control.ask(Request::Fork)?;
         match reply {

@@ -22,7 +22,7 @@ impl fmt::Display for NoHello {
             Self::SomethingElse => "the peer said something else than hello",
             Self::NotAttested => {
                 "the peer said hello, but the kernel does not say who it is: it was said before \
-                 this end asked"
+                 this end asked (attest, or Command::expect_hello before the start)"
             }
         })
     }

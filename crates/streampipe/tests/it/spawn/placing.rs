@@ -256,7 +256,7 @@ tests_alone! {
             let error = Command::new("true").fd(number).spawn().unwrap_err();
             assert_eq!(error.step(), SpawnStep::Describe, "{error}");
             let error =
-                Command::new("true").inherit(&std::io::stderr(), number).spawn().unwrap_err();
+                Command::new("true").inherit(std::io::stderr(), number).spawn().unwrap_err();
             assert_eq!(error.step(), SpawnStep::Describe, "{error}");
             assert!(error.to_string().contains(&number.to_string()), "{error}");
         }

@@ -44,6 +44,20 @@ fn sigpipe_is_pending() -> bool {
 }
 
 tests_alone! {
+    fn output_of_an_end_on_standard_output_is_what_came_on_it() {
+        let output = Command::new("echo").arg("x").on_stdio().output().unwrap();
+        assert_eq!(output.stdout, b"x\n");
+        let output = Command::new("echo").arg("y").on_stdio_socket().output().unwrap();
+        assert_eq!(output.stdout, b"y\n");
+        let mut cat = Command::new("cat").on_stdio().spawn().unwrap();
+        cat.stream().write_all(b"data\n").unwrap();
+        assert_eq!(cat.wait_with_output().unwrap().stdout, b"data\n");
+        // The control: what comes on an end elsewhere is no output.
+        let output = Command::new("sh").args(["-c", "echo z >&3"]).output().unwrap();
+        assert!(output.status.success());
+        assert_eq!(output.stdout, b"");
+    }
+
     fn a_filter_on_pipes_gets_its_end_of_input_and_answers() {
         for _ in 0..20 {
             let mut sort = Command::new("sort").on_stdio().spawn().unwrap();
