@@ -34,7 +34,7 @@ pub enum Mismatch {
 /// It is close-on-exec afterwards. A number below 3 is taken over as a higher one, and refers to
 /// `/dev/null` afterwards, so that no later descriptor becomes standard input or output.
 ///
-/// The caller calls it once for each socket: a second owner would close it twice.
+/// A descriptor that is close-on-exec is another one: this process made it, or took it over before.
 ///
 /// # Errors
 ///
@@ -49,15 +49,16 @@ pub fn take(number: i32, expected: Expected) -> io::Result<Result<OwnedFd, Misma
         Ok(flags) => flags,
         Err(_) => return Ok(Err(Mismatch::NotOpen)),
     };
-    if !is_expected(candidate, expected) {
+    // One that is closed on `exec` did not come through it: this process made it, or adopted it before.
+    if flags.contains(FdFlags::CLOEXEC) || !is_expected(candidate, expected) {
         return Ok(Err(Mismatch::Another));
     }
     if number < LOWEST {
         return replace_by_null(candidate).map(Ok);
     }
     rustix::io::fcntl_setfd(candidate, flags | FdFlags::CLOEXEC)?;
-    // SAFETY: it is the very socket that the parent left open here for this process to own, which
-    // its cookie says; the caller takes it once.
+    // SAFETY: it is the very socket that the parent left open across `exec` for this process to own,
+    // which its cookie and the missing flag say; with the flag set now, it is taken once.
     Ok(Ok(unsafe { OwnedFd::from_raw_fd(number) }))
 }
 

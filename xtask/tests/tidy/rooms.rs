@@ -12,6 +12,7 @@ const RING: &str = "crates/streampipe-ring/src/";
 const ATOMICS: &[(&str, &str)] = &[
     ("crates/streampipe/src/end/modes.rs", "the settings of one handle, each for itself"),
     ("crates/streampipe/src/end/shared.rs", "the flags of one socket, which publish nothing"),
+    ("crates/streampipe-sys/src/spawn/clone.rs", "the word that the kernel clears for a child"),
 ];
 
 /// `unsafe` is code of the cellar's alone.

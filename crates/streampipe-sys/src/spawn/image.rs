@@ -32,12 +32,9 @@ impl Image {
         directory: Option<&Path>,
         search: &OsStr,
     ) -> io::Result<Self> {
-        Ok(Self {
-            paths: candidates(program, search, directory)?,
-            args,
-            environment,
-            directory: directory.map(|at| string(at.as_os_str())).transpose()?,
-        })
+        let directory_string = directory.map(|at| string(at.as_os_str())).transpose()?;
+        let paths = candidates(program, search, directory)?;
+        Ok(Self { paths, args, environment, directory: directory_string })
     }
 }
 
@@ -65,6 +62,10 @@ fn candidates(
         let entries = search.as_bytes().split(|&byte| byte == b':');
         entries.map(|entry| Path::new(OsStr::from_bytes(entry)).join(program)).collect()
     };
+    if directory.is_some_and(|at| is_a_path && !program_is_absolute(program) && !at.is_dir()) {
+        // What is missing is the directory: the child will say so.
+        return Ok(vec![string(program)?]);
+    }
     for name in names {
         // The child changes its directory first, so that is what a relative name is relative to.
         let seen_from_here = directory.map_or_else(|| name.clone(), |at| at.join(&name));
@@ -85,4 +86,8 @@ fn candidates(
         return Err(io::Error::from_raw_os_error(verdict));
     }
     Ok(found)
+}
+
+fn program_is_absolute(program: &OsStr) -> bool {
+    program.as_bytes().first() == Some(&b'/')
 }

@@ -23,6 +23,7 @@ mod setup;
 mod stack;
 mod start;
 mod strings;
+mod undumpable;
 
 pub use image::Image;
 pub use rustix::process::Resource;

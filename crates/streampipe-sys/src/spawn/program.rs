@@ -25,19 +25,23 @@ pub(super) struct Orders<'plan> {
     pub(super) environment: *const *const c_char,
     pub(super) directory: Option<&'plan CStr>,
     pub(super) setup: &'plan Setup<'plan>,
+    /// For each limit of the setup, whether it comes after the change of identity.
+    pub(super) late_limits: &'plan [bool],
     pub(super) moves: &'plan mut Moves,
     pub(super) own_id: Option<&'plan mut OwnId>,
     pub(super) mask: SignalSet,
     pub(super) parent: Pid,
     /// Whether the clone has reset signal handlers already.
     pub(super) handlers_are_clear: bool,
+    /// Whether the child came as far as `exec`.
+    pub(super) tries_exec: bool,
     pub(super) failed: Option<(Step, c_int)>,
 }
 
 /// The child. Calls, in this order: `sigaction`, `setsid` or `setpgid`, `close_range` (where there
 /// is none, `open`, `getdents64`, `fcntl` and `close` on `/proc/self/fd`), `fcntl`, `dup2`,
-/// `prlimit`, `setgroups`, `setresgid`, `setresuid`, `chdir`, `prctl`, `getppid`, `getpid`,
-/// `sigprocmask`, `execve`, `_exit`. Each is a bare system call or async-signal-safe.
+/// `prlimit`, `setgroups`, `setresgid`, `setresuid`, `prlimit` again, `chdir`, `prctl`, `getppid`,
+/// `getpid`, `sigprocmask`, `execve`, `_exit`. Each is a bare system call or async-signal-safe.
 pub(super) extern "C" fn child(orders: *mut c_void) -> c_int {
     // SAFETY: `clone_child` passed a pointer to its `Orders`; the parent stands still meanwhile.
     let orders = unsafe { &mut *orders.cast::<Orders<'_>>() };
@@ -50,7 +54,10 @@ pub(super) extern "C" fn child(orders: *mut c_void) -> c_int {
 /// Returns only if something failed.
 fn become_program(orders: &mut Orders<'_>) -> (Step, c_int) {
     match prepare(orders) {
-        Ok(()) => (Step::Exec, exec_first(orders)),
+        Ok(()) => {
+            orders.tries_exec = true;
+            (Step::Exec, exec_first(orders))
+        }
         Err(failed) => failed,
     }
 }
@@ -63,15 +70,15 @@ fn prepare(orders: &mut Orders<'_>) -> Result<(), (Step, c_int)> {
         reset_handlers();
     }
     // Rust's runtime ignores it, and an ignored signal stays ignored across `exec` (C6).
-    // SAFETY: the default action runs no code; the child's table is its own copy.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    set_default(libc::SIGPIPE);
     enter_group(setup.group).map_err(at(Step::Group))?;
     if setup.closes_others {
         close_others_on_exec().map_err(at(Step::Descriptor))?;
     }
     orders.moves.carry_out().map_err(|errno| (Step::Descriptor, errno))?;
-    set_limits(setup).map_err(at(Step::Limit))?;
+    set_limits(orders, When::BeforeIdentity).map_err(at(Step::Limit))?;
     take_identity(&setup.identity).map_err(at(Step::Identity))?;
+    set_limits(orders, When::AfterIdentity).map_err(at(Step::Limit))?;
     if let Some(directory) = orders.directory {
         rustix::process::chdir(directory).map_err(at(Step::Directory))?;
     }
@@ -93,20 +100,43 @@ fn at(step: Step) -> impl FnOnce(rustix::io::Errno) -> (Step, c_int) {
     move |errno| (step, errno.raw_os_error())
 }
 
+/// Room for the kernel's `struct sigaction` of any architecture; all zeros is the default action
+/// without flags, whatever the order of the fields.
+type KernelAction = [usize; 20];
+
+/// The field of the handler: the first, but on MIPS the second word.
+const HANDLER: usize = if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 1 } else { 0 };
+
+/// The size of a set of signals in the kernel, in bytes.
+const KERNEL_SET: usize =
+    if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 16 } else { 8 };
+
 /// Gives every signal with a handler its default action.
+///
+/// By bare system calls: the C library's function takes a lock for `SIGABRT`, and that lock would be
+/// the parent's.
 fn reset_handlers() {
     for signal in 1..=64 {
-        let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-        // SAFETY: a null new action only reads; a number the C library keeps for itself fails.
-        let read = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
-        // SAFETY: all zeros is a valid `sigaction`, whether or not the call wrote to it.
-        let action = unsafe { action.assume_init() };
-        let handled = action.sa_sigaction != libc::SIG_DFL && action.sa_sigaction != libc::SIG_IGN;
-        if read == 0 && handled {
-            // SAFETY: the default action runs no code; the child's table is its own copy.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        let mut action: KernelAction = [0; 20];
+        let nothing = ptr::null::<KernelAction>();
+        // SAFETY: no new action is given; the present one is written to `action`, which has room.
+        let read = unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, nothing, &raw mut action, KERNEL_SET)
+        };
+        let handler = action[HANDLER];
+        if read == 0 && handler != libc::SIG_DFL && handler != libc::SIG_IGN {
+            set_default(signal);
         }
     }
+}
+
+fn set_default(signal: c_int) {
+    let action: KernelAction = [0; 20];
+    let nothing = ptr::null_mut::<KernelAction>();
+    // SAFETY: the default action runs no code; the child's table is its own copy.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, signal, &raw const action, nothing, KERNEL_SET)
+    };
 }
 
 fn enter_group(group: Group) -> rustix::io::Result<()> {
@@ -153,9 +183,18 @@ fn number_of(name: &CStr) -> Option<c_int> {
     })
 }
 
-fn set_limits(setup: &Setup<'_>) -> rustix::io::Result<()> {
-    for limit in &setup.limits {
-        setrlimit(limit.resource, Rlimit { current: limit.soft, maximum: limit.hard })?;
+/// When a limit is set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    BeforeIdentity,
+    AfterIdentity,
+}
+
+fn set_limits(orders: &Orders<'_>, when: When) -> rustix::io::Result<()> {
+    for (limit, &is_late) in orders.setup.limits.iter().zip(orders.late_limits) {
+        if is_late == (when == When::AfterIdentity) {
+            setrlimit(limit.resource, Rlimit { current: limit.soft, maximum: limit.hard })?;
+        }
     }
     Ok(())
 }

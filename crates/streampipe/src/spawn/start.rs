@@ -26,7 +26,10 @@ impl Command {
         process::sweep();
         let at = |step| move |cause| (step, cause);
         let started = || -> Result<Child, (SpawnStep, io::Error)> {
-            let plan = Plan::make(self).map_err(at(SpawnStep::Pair))?;
+            let plan = Plan::make(self).map_err(|cause| match cause.kind() {
+                io::ErrorKind::Unsupported => (SpawnStep::Describe, cause),
+                _ => (SpawnStep::Pair, cause),
+            })?;
             let image = self.image(&plan.variables).map_err(|cause| match cause.kind() {
                 io::ErrorKind::InvalidInput => (SpawnStep::Describe, cause),
                 _ => (SpawnStep::Find, cause),
