@@ -19,6 +19,7 @@
 compile_error!("streampipe supports Linux; see PLATFORM.md for what other systems would need");
 
 pub mod arrivals;
+pub mod bell;
 pub mod cmsg;
 pub mod fd;
 pub mod fork;

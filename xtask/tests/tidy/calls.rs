@@ -7,6 +7,7 @@ use crate::workspace::{File, Finding, bites, each, files, hold, spares};
 const READERS: &[(&str, &str, &str)] = &[
     ("crates/streampipe-sys/src/signal.rs", "take", "a signalfd carries no descriptors"),
     ("crates/streampipe-sys/src/pipe.rs", "read", "a pipe carries no descriptors"),
+    ("crates/streampipe-sys/src/bell.rs", "take", "an eventfd carries no descriptors"),
     (
         "crates/streampipe-sys/src/message.rs",
         "recv_bytes",

@@ -61,13 +61,10 @@ impl End {
     /// An end that is two pipes, one to read from and one to write to.
     ///
     /// Before it is used, it must be told the process to [`watch`](Self::watch).
-    pub(crate) fn from_pipes(reader: OwnedFd, writer: OwnedFd) -> io::Result<Self> {
-        // Each end of a pipe has a description of its own: the child's are not touched.
-        pipe::set_nonblocking(&reader, true)?;
-        pipe::set_nonblocking(&writer, true)?;
+    pub(crate) fn from_pipes(reader: OwnedFd, writer: OwnedFd) -> Self {
         let outlet = Some(Arc::new(Outlet::new(writer)));
         let link = Link::for_one(reader.as_raw_fd());
-        Ok(Self { outlet, ..Self::new(link, reader) })
+        Self { outlet, ..Self::new(link, reader) }
     }
 
     /// From now on, no wait of this handle, or of one made from it, outlasts the process.
@@ -98,6 +95,10 @@ impl End {
         Ok(Self { modes, ..Self::new(Link::for_one(fd.as_raw_fd()), fd) })
     }
 
+    pub(super) fn is_watching(&self) -> bool {
+        self.watch.is_some()
+    }
+
     /// Bounds the calls of this handle, in both directions.
     pub(crate) fn set_timeouts(&self, timeout: Option<Duration>) {
         // Refused for zero only, which leaves them unbounded.
@@ -106,10 +107,6 @@ impl End {
     }
 
     pub(super) fn into_fd(self) -> OwnedFd {
-        if self.outlet.as_ref().is_some_and(|outlet| Arc::strong_count(outlet) == 1) {
-            // Nobody here waits on it any more: as a pipe is expected to be.
-            let _ = pipe::set_nonblocking(&self.fd, false);
-        }
         self.fd
     }
 

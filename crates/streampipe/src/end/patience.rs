@@ -5,20 +5,18 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use streampipe_sys::message::Blocking;
-use streampipe_sys::wait::{Interest, Ready, Woken, has_ended, pause, wait, wait_beside};
+use streampipe_sys::queue;
+use streampipe_sys::wait::{Interest, Ready, Woken, pause, wait, wait_beside};
 
 use super::core::End;
 use super::modes::Waiting;
-use super::watch::Watch;
+use super::watch::{Life, Watch};
 
 /// How often a call may be told to wait right after the wait said ready, before it slows down.
 const FRUITLESS: u32 = 16;
 
-/// How long a write to a pipe waits before it looks whether another thread has ended the direction.
+/// How long a wait for room lasts before the call is made again.
 const SLICE: Duration = Duration::from_millis(50);
-
-/// How long the end of a process that is gone may take to close, before it counts as held.
-const LAST_COPY: Duration = Duration::from_millis(20);
 
 /// How much it slows down.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -48,17 +46,18 @@ impl End {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return done,
             }
-            if wait(self.fd.as_fd(), interest, deadline)? == Ready::TimedOut {
-                return Err(io::ErrorKind::TimedOut.into());
+            match wait(self.fd.as_fd(), interest, in_slices(interest, deadline))? {
+                Ready::Yes => slow_down(&mut fruitless, deadline)?,
+                Ready::TimedOut if waiting.is_over() => return Err(io::ErrorKind::TimedOut.into()),
+                Ready::TimedOut => {}
             }
-            slow_down(&mut fruitless, deadline)?;
         }
     }
 
     /// The same for an end whose peer is a known process, whoever else holds a copy of its end.
     ///
-    /// The process is looked at after the call had to wait, and the call is made once more after
-    /// the process was seen to have ended: what it had queued comes first.
+    /// The call is made once more after the process was seen to have ended: what it had queued comes
+    /// first.
     #[cold]
     fn patiently_beside<T>(
         &self,
@@ -73,22 +72,11 @@ impl End {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return done,
             }
-            match self.wait_beside(watch, interest, waiting)? {
-                Woken::Ready => slow_down(&mut fruitless, waiting.deadline())?,
-                Woken::TimedOut if waiting == Waiting::Never => {
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                Woken::TimedOut if waiting.is_over() => return Err(io::ErrorKind::TimedOut.into()),
-                // Only a slice of the wait is over.
-                Woken::TimedOut => {}
-                Woken::Gone => {
-                    match call(Blocking::Never) {
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        done => return done,
-                    }
-                    if waiting != Waiting::Never {
-                        self.wait_for_last_copy(interest)?;
-                    }
+            if waiting != Waiting::Never && waiting.is_over() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            match (watch.life()?, waiting) {
+                (Life::Gone, _) => {
                     return match call(Blocking::Never) {
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                             Err(watch.gone().into())
@@ -96,63 +84,117 @@ impl End {
                         done => done,
                     };
                 }
+                (_, Waiting::Never) => return Err(io::ErrorKind::WouldBlock.into()),
+                (life, _) => {
+                    if self.wait_beside(watch, life, interest, waiting.deadline())? == Ready::Yes {
+                        slow_down(&mut fruitless, waiting.deadline())?;
+                    }
+                }
             }
         }
     }
 
-    /// A sibling that is being started has a copy of everything until it executes its program: for
-    /// such a moment the end would look held, and an orderly close like a peer that is gone.
-    fn wait_for_last_copy(&self, interest: Interest) -> io::Result<()> {
-        let pipe = self.outlet.as_ref().and_then(|outlet| outlet.pipe());
-        let fd = match (&pipe, interest) {
-            (Some(pipe), Interest::Writable) => pipe.as_fd(),
-            _ => self.fd.as_fd(),
-        };
-        wait(fd, interest, Some(Instant::now() + LAST_COPY)).map(drop)
-    }
-
+    /// Waits for the descriptor, for the process if it lives, and else until its end has had the time
+    /// to close. `Yes` if the descriptor is ready.
     fn wait_beside(
         &self,
         watch: &Watch,
+        life: Life,
         interest: Interest,
-        waiting: Waiting,
-    ) -> io::Result<Woken> {
-        if waiting == Waiting::Never {
-            let gone = has_ended(watch.pidfd())?;
-            return Ok(if gone { Woken::Gone } else { Woken::TimedOut });
-        }
-        let deadline = waiting.deadline();
-        match self.outlet.as_ref().filter(|_| interest == Interest::Writable) {
-            None => wait_beside(self.fd.as_fd(), interest, watch.pidfd(), deadline),
-            Some(outlet) => match outlet.pipe() {
+        deadline: Option<Instant>,
+    ) -> io::Result<Ready> {
+        let pipe = match (&self.outlet, interest) {
+            (Some(outlet), Interest::Writable) => match outlet.pipe() {
                 // Ended by another thread meanwhile: the call will say so.
-                None => Ok(Woken::Ready),
-                // In slices: while this thread waits, the pipe cannot close.
-                Some(pipe) => {
-                    let slice = Instant::now() + SLICE;
-                    let until = deadline.map_or(slice, |deadline| deadline.min(slice));
-                    wait_beside(pipe.as_fd(), interest, watch.pidfd(), Some(until))
-                }
+                None => return Ok(Ready::TimedOut),
+                pipe => pipe,
             },
+            _ => None,
+        };
+        let fd = pipe.as_ref().map_or(self.fd.as_fd(), |pipe| pipe.as_fd());
+        let deadline = in_slices(interest, deadline);
+        match life {
+            Life::Closing(until) => {
+                wait(fd, interest, Some(deadline.map_or(until, |deadline| deadline.min(until))))
+            }
+            Life::Lives | Life::Gone => {
+                let woken = wait_beside(fd, interest, watch.pidfd(), deadline)?;
+                Ok(if woken == Woken::Ready { Ready::Yes } else { Ready::TimedOut })
+            }
         }
     }
 
-    /// What to wait for until this end can go on, the death of its process included.
+    /// What to wait for until this end can go on, the death of its process included, and until when at
+    /// the latest it should be looked at again.
     pub(crate) fn with_interests<T>(
         &self,
-        interest: &[Interest],
-        use_them: impl FnOnce(&[(BorrowedFd<'_>, Interest)]) -> T,
+        interests: &[Interest],
+        use_them: impl FnOnce(&[(BorrowedFd<'_>, Interest)], Option<Instant>) -> T,
     ) -> T {
-        let pipe = self.outlet.as_ref().and_then(|outlet| outlet.pipe());
+        let writes = interests.contains(&Interest::Writable);
+        // Only then, and for a slice: while somebody holds it, the pipe cannot close.
+        let pipe = self.outlet.as_ref().filter(|_| writes).and_then(|outlet| outlet.pipe());
         let place = |interest| match (&pipe, interest) {
             (Some(pipe), Interest::Writable) => pipe.as_fd(),
             _ => self.fd.as_fd(),
         };
-        let own = interest.iter().map(|&interest| (place(interest), interest));
-        let process = self.watch.as_ref().filter(|_| !interest.is_empty());
+        let own = interests.iter().map(|&interest| (place(interest), interest));
+        let watch = self.watch.as_ref().filter(|_| !interests.is_empty());
+        let life = watch.map(|watch| watch.life().unwrap_or(Life::Lives));
+        let process = watch.filter(|_| life == Some(Life::Lives));
         let process = process.map(|watch| (watch.pidfd(), Interest::Readable));
-        use_them(&own.chain(process).collect::<Vec<_>>())
+        let again = match life {
+            Some(Life::Closing(until)) => Some(until),
+            Some(Life::Gone) => Some(Instant::now()),
+            Some(Life::Lives) | None if writes => Some(Instant::now() + SLICE),
+            Some(Life::Lives) | None => None,
+        };
+        use_them(&own.chain(process).collect::<Vec<_>>(), again)
     }
+
+    /// How many bytes the process, which is gone for good, has left; `None` as long as it is not known
+    /// to be, or if an error left bytes that come before.
+    ///
+    /// What others add to them is none of its own: a loop that reads to the end stops behind these.
+    pub(super) fn left_behind(&self, look: Look) -> io::Result<Option<u64>> {
+        let Some(watch) = &self.watch else { return Ok(None) };
+        let life = match look {
+            Look::AtWhatIsKnown => watch.known_life(),
+            Look::Anew => watch.life()?,
+        };
+        if life != Life::Gone || self.side().held().is_some() {
+            return Ok(None);
+        }
+        queue::bytes_queued(self.fd.as_fd()).map(Some)
+    }
+
+    pub(super) fn gone(&self) -> io::Error {
+        match &self.watch {
+            Some(watch) => watch.gone().into(),
+            None => io::ErrorKind::UnexpectedEof.into(),
+        }
+    }
+}
+
+/// Whether a process is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    AtWhatIsKnown,
+    /// At the price of a system call.
+    Anew,
+}
+
+/// The end of the next slice of a wait.
+///
+/// A wait for room is cut in slices: `poll` is not woken when the peer ends its reading
+/// (`SHUT_RD`), as a call that sleeps in the kernel is; and a pipe that another thread ends cannot close
+/// while this one waits on it.
+fn in_slices(interest: Interest, deadline: Option<Instant>) -> Option<Instant> {
+    if interest == Interest::Readable {
+        return deadline;
+    }
+    let slice = Instant::now() + SLICE;
+    Some(deadline.map_or(slice, |deadline| deadline.min(slice)))
 }
 
 /// After several waits that said ready for a call that then had to wait: other readers are always

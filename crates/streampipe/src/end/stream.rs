@@ -11,6 +11,7 @@ use streampipe_sys::sockopt;
 use super::core::End;
 use super::handle::{handle_methods, handle_traits};
 use super::modes::Waiting;
+use super::patience::Look;
 use super::{ConvertError, ReadHalf, WriteHalf};
 use crate::call::Type;
 
@@ -62,8 +63,8 @@ impl Stream {
     handle_methods!(Stream);
 
     /// An end that is two pipes.
-    pub(crate) fn from_pipes(reader: OwnedFd, writer: OwnedFd) -> io::Result<Self> {
-        Ok(Self { end: End::from_pipes(reader, writer)? })
+    pub(crate) fn from_pipes(reader: OwnedFd, writer: OwnedFd) -> Self {
+        Self { end: End::from_pipes(reader, writer) }
     }
 
     /// Ends one or both directions, for all copies of this end.
@@ -269,16 +270,37 @@ impl Write for &Stream {
     }
 }
 
+/// After how many steps of one reading call it looks whether a known peer still lives.
+const LOOK_EVERY: u32 = 32;
+
 /// The steps of one reading call, with one deadline for all of them.
 struct Rest<'end> {
     end: &'end End,
     waiting: Waiting,
-    has_begun: bool,
+    steps: u32,
+    /// Once the process at the other end is gone: how much of what it left is still to be read.
+    left: Option<u64>,
 }
 
 impl<'end> Rest<'end> {
     fn new(end: &'end End) -> Self {
-        Self { end, waiting: end.modes.reading(), has_begun: false }
+        Self { end, waiting: end.modes.reading(), steps: 0, left: None }
+    }
+
+    /// How much the next step may read: all, unless somebody else goes on writing for a process that is
+    /// gone, and would keep this call for ever.
+    fn allowance(&mut self, wanted: usize) -> io::Result<usize> {
+        if self.left.is_none() {
+            // A step that waits looks anyhow; steps that never wait look now and then.
+            let look = if self.steps % LOOK_EVERY == 0 { Look::Anew } else { Look::AtWhatIsKnown };
+            self.left = self.end.left_behind(look)?;
+        }
+        match self.left {
+            None => Ok(wanted),
+            // Also where the end has come, which the read will say.
+            Some(0) => Ok(wanted.min(1)),
+            Some(left) => Ok(wanted.min(usize::try_from(left).unwrap_or(wanted))),
+        }
     }
 }
 
@@ -286,10 +308,26 @@ impl Read for Rest<'_> {
     #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         // The first step takes what is there, however short the timeout.
-        if std::mem::replace(&mut self.has_begun, true) && self.waiting.is_over() {
+        if self.steps > 0 && self.waiting.is_over() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        self.end.read(buffer, self.waiting)
+        self.steps = self.steps.wrapping_add(1);
+        if !self.end.is_watching() {
+            return self.end.read(buffer, self.waiting);
+        }
+        let most = self.allowance(buffer.len())?;
+        let read = self.end.read(&mut buffer[..most], self.waiting)?;
+        match &mut self.left {
+            Some(0) if read > 0 => {
+                self.end.put_back(&buffer[..read]);
+                Err(self.end.gone())
+            }
+            Some(left) => {
+                *left = left.saturating_sub(read as u64);
+                Ok(read)
+            }
+            None => Ok(read),
+        }
     }
 }
 

@@ -7,37 +7,44 @@
 //! 3. [`fork`](crate::fork()) stops the thread first and lets it go on afterwards, for a child would
 //!    not have it. A child forgets the list: those are its siblings.
 
-use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use streampipe_sys::bell::Bell;
+use streampipe_sys::process;
 use streampipe_sys::signal::SignalSet;
 use streampipe_sys::wait::{Interest, pause, wait_any};
-use streampipe_sys::{open, pipe, process};
 
 /// How often a dead child is looked at that a debugger has not let go of.
 const TRACED_PAUSE: Duration = Duration::from_millis(10);
+
+/// How often a thread without a bell looks at the list, for lack of a descriptor.
+const WITHOUT_BELL: Duration = Duration::from_millis(100);
 
 /// Enough for a loop over `poll`.
 const STACK: usize = 64 * 1024;
 
 static ORPHANS: Mutex<Orphans> =
-    Mutex::new(Orphans { running: Vec::new(), owner: 0, reaper: None });
+    Mutex::new(Orphans { running: Vec::new(), owner: 0, resting: 0, reaper: None });
 
 struct Orphans {
     running: Vec<Arc<OwnedFd>>,
     /// The process whose children they are.
     owner: u32,
+    /// How many want that there is no thread.
+    resting: usize,
     reaper: Option<Reaper>,
 }
 
 /// The thread, from outside.
 struct Reaper {
     thread: JoinHandle<()>,
-    /// A byte makes it look at the list again; closed, it ends.
-    bell: OwnedFd,
+    /// Makes it look at the list again.
+    bell: Option<Arc<Bell>>,
+    /// Whether it has decided to end: it takes no lock any more, and may be joined under it.
+    has_ended: bool,
 }
 
 /// Reaps this child if it has ended, else sees to it that it will be; reaps others that have ended.
@@ -55,9 +62,15 @@ pub(crate) fn sweep() {
 
 /// Stops the thread, if there is one, until the guard is dropped.
 pub(crate) fn rest() -> Rest {
-    let reaper = lock().reaper.take();
-    if let Some(Reaper { thread, bell }) = reaper {
-        drop(bell);
+    let reaper = {
+        let mut orphans = lock();
+        orphans.resting += 1;
+        orphans.reaper.take()
+    };
+    if let Some(Reaper { thread, bell, .. }) = reaper {
+        if let Some(bell) = bell {
+            bell.ring();
+        }
         // It panics on nothing; if it did, it has ended all the same.
         let _ = thread.join();
     }
@@ -70,6 +83,7 @@ pub(crate) struct Rest(());
 impl Drop for Rest {
     fn drop(&mut self) {
         let mut orphans = lock();
+        orphans.resting = orphans.resting.saturating_sub(1);
         orphans.reap();
         orphans.see_to_it();
     }
@@ -81,6 +95,7 @@ fn lock() -> MutexGuard<'static, Orphans> {
     if orphans.owner != own {
         // A child that was forked: neither the children nor the thread are its own.
         orphans.running.clear();
+        orphans.resting = 0;
         std::mem::forget(orphans.reaper.take().map(|reaper| reaper.thread));
         orphans.owner = own;
     }
@@ -99,54 +114,68 @@ impl Orphans {
     /// Starts the thread, or tells it of the new child. Where there can be no thread, the next drop,
     /// spawn or fork reaps.
     fn see_to_it(&mut self) {
-        if self.running.is_empty() {
+        if self.running.is_empty() || self.resting > 0 {
             return;
         }
-        match &self.reaper {
-            Some(reaper) => {
-                // A full pipe rings as well.
-                let _ = pipe::write(reaper.bell.as_fd(), &[IoSlice::new(&[1])]);
+        match self.reaper.take() {
+            Some(reaper) if !reaper.has_ended => {
+                if let Some(bell) = &reaper.bell {
+                    bell.ring();
+                }
+                self.reaper = Some(reaper);
             }
-            None => self.reaper = start(),
+            ended => {
+                if let Some(ended) = ended {
+                    // So that there are never two, and `rest` can wait for the one.
+                    let _ = ended.thread.join();
+                }
+                self.reaper = start();
+            }
         }
+    }
+
+    /// Whether the calling thread, the reaper, has to go on. If not, it takes no lock any more.
+    fn goes_on(&mut self) -> bool {
+        let goes_on = self.resting == 0 && !self.running.is_empty();
+        if let Some(reaper) = self.reaper.as_mut().filter(|_| !goes_on) {
+            reaper.has_ended = true;
+            reaper.bell = None;
+        }
+        goes_on
     }
 }
 
 fn start() -> Option<Reaper> {
-    let (hears, bell) = open::pipe().ok()?;
-    pipe::set_nonblocking(&bell, true).ok()?;
-    pipe::set_nonblocking(&hears, true).ok()?;
+    let bell = Bell::new().ok().map(Arc::new);
+    let hears = bell.clone();
     let before = SignalSet::all().set();
     let thread = thread::Builder::new()
         .name("streampipe-reaper".to_owned())
         .stack_size(STACK)
-        .spawn(move || run(hears.as_fd()));
+        .spawn(move || run(hears.as_deref()));
     before.set();
-    Some(Reaper { thread: thread.ok()?, bell })
+    Some(Reaper { thread: thread.ok()?, bell, has_ended: false })
 }
 
-fn run(hears: BorrowedFd<'_>) {
+fn run(bell: Option<&Bell>) {
     loop {
-        let running = {
+        let (reaped, running) = {
             let mut orphans = lock();
-            orphans.reap();
-            if orphans.running.is_empty() {
-                // Under the lock: whoever adds a child from now on starts another thread.
-                orphans.reaper = None;
+            let reaped = orphans.reap();
+            if !orphans.goes_on() {
                 return;
             }
-            orphans.running.clone()
+            (reaped, orphans.running.clone())
         };
         let pidfds = running.iter().map(|pidfd| (pidfd.as_fd(), Interest::Readable));
-        let waited: Vec<_> = pidfds.chain([(hears, Interest::Readable)]).collect();
-        let _ = wait_any(&waited, None);
-        match pipe::read(hears, &mut [IoSliceMut::new(&mut [0; 64])]) {
-            Ok(0) => return,
-            Ok(_) => {}
-            // No bell: a child has ended.
-            Err(_) if lock().reap() > 0 => {}
-            // And a debugger has not let go of it; or there was no memory for the wait.
-            Err(_) => drop(pause(TRACED_PAUSE, None)),
+        let heard = bell.map(|bell| (bell.as_fd(), Interest::Readable));
+        let waited: Vec<_> = pidfds.chain(heard).collect();
+        let again = bell.is_none().then(|| Instant::now() + WITHOUT_BELL);
+        let woken = wait_any(&waited, again);
+        let rang = bell.is_some_and(Bell::take);
+        if woken.is_err() || (reaped == 0 && !rang) {
+            // Dead, and a debugger has not let go of it, perhaps; or there is no memory for the wait.
+            let _ = pause(TRACED_PAUSE, None);
         }
     }
 }

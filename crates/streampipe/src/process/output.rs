@@ -3,18 +3,14 @@
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use streampipe_sys::pipe;
 use streampipe_sys::wait::{Interest, has_ended, wait_any};
+use streampipe_sys::{pipe, queue};
 
 use crate::FdError;
 use crate::end::{End, Waiting};
 
 /// How much one step reads.
 const BUFFER: usize = 64 * 1024;
-
-/// The most steps of one turn: more than any pipe or socket holds, so that what the child wrote before
-/// it ended is read, and what others go on writing keeps nobody here.
-const TURN: usize = 256;
 
 /// What becomes of what comes on the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,72 +25,102 @@ pub(super) struct Said {
     pub(super) stream: Vec<u8>,
 }
 
-/// Reads each to its end, or until the child has ended and what it wrote is read.
+/// Reads each to its end, or until the child has ended and what was there then is read.
+///
+/// One step of each in turn, so that none is kept waiting by another; and behind the child's end no more
+/// than was queued, whoever goes on writing.
 pub(super) fn collect(
     pipes: [Option<OwnedFd>; 2],
-    mut stream: Option<&End>,
+    stream: Option<&End>,
     meaning: Heard,
     pidfd: BorrowedFd<'_>,
 ) -> io::Result<Said> {
-    let mut heard = Vec::new();
-    let mut sources = pipes.map(|pipe| Source { pipe, read: Vec::new() });
-    for pipe in sources.iter().filter_map(|source| source.pipe.as_ref()) {
-        pipe::set_nonblocking(pipe, true)?;
-    }
+    let [stdout, stderr] = pipes.map(|pipe| Source::new(pipe.map(Place::Pipe), Heard::IsOutput));
+    let stream = Source::new(stream.map(Place::Stream), meaning);
+    let mut sources = [stdout, stderr, stream];
     let mut buffer = vec![0; BUFFER];
     loop {
         // Asked before reading: what the child wrote before it ended is there by then.
-        let gone = has_ended(pidfd)?;
+        if has_ended(pidfd)? {
+            sources.iter_mut().try_for_each(|source| source.read_what_was_left(&mut buffer))?;
+            let [stdout, stderr, stream] = sources.map(|source| source.read);
+            return Ok(Said { pipes: [stdout, stderr], stream });
+        }
+        let mut has_read = false;
         for source in &mut sources {
-            source.read_what_is_there(&mut buffer)?;
+            has_read |= source.step(&mut buffer)? > 0;
         }
-        stream = stream.filter(|end| read_what_is_there(end, &mut buffer, &mut heard));
-        if meaning == Heard::IsDiscarded {
-            heard.clear();
+        if !has_read {
+            let open = sources.iter().filter_map(|source| source.place.as_ref());
+            let open = open.map(|place| (place.as_fd(), Interest::Readable));
+            wait_any(&open.chain([(pidfd, Interest::Readable)]).collect::<Vec<_>>(), None)?;
         }
-        let mut waited: Vec<_> = sources
-            .iter()
-            .filter_map(|source| Some((source.pipe.as_ref()?.as_fd(), Interest::Readable)))
-            .chain(stream.map(|end| (end.as_fd(), Interest::Readable)))
-            .collect();
-        if waited.is_empty() || gone {
-            return Ok(Said { pipes: sources.map(|source| source.read), stream: heard });
-        }
-        waited.push((pidfd, Interest::Readable));
-        wait_any(&waited, None)?;
     }
 }
 
-/// Whether more may come.
-fn read_what_is_there(end: &End, buffer: &mut [u8], heard: &mut Vec<u8>) -> bool {
-    for _ in 0..TURN {
-        match end.recv_fds(buffer, Waiting::Never) {
-            Ok((0, _)) => return false,
-            Ok((len, _)) => heard.extend_from_slice(&buffer[..len]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-            // The bytes of descriptors that could not be taken are still to come.
-            Err(error) if error.get_ref().is_some_and(|inside| inside.is::<FdError>()) => {}
-            Err(_) => return false,
-        }
-    }
-    true
+enum Place<'end> {
+    Pipe(OwnedFd),
+    Stream(&'end End),
 }
 
-struct Source {
+impl AsFd for Place<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Pipe(pipe) => pipe.as_fd(),
+            Self::Stream(end) => end.as_fd(),
+        }
+    }
+}
+
+struct Source<'end> {
     /// `None` once its end was read.
-    pipe: Option<OwnedFd>,
+    place: Option<Place<'end>>,
+    meaning: Heard,
     read: Vec<u8>,
 }
 
-impl Source {
-    fn read_what_is_there(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        for _ in 0..TURN {
-            let Some(pipe) = &self.pipe else { break };
-            match pipe::read(pipe.as_fd(), &mut [IoSliceMut::new(buffer)]) {
-                Ok(0) => self.pipe = None,
-                Ok(len) => self.read.extend_from_slice(&buffer[..len]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
+impl<'end> Source<'end> {
+    fn new(place: Option<Place<'end>>, meaning: Heard) -> Self {
+        Self { place, meaning, read: Vec::new() }
+    }
+
+    /// Reads once, without waiting; returns how much.
+    fn step(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let step = match &self.place {
+            None => return Ok(0),
+            Some(Place::Pipe(pipe)) => pipe::read(pipe.as_fd(), &mut [IoSliceMut::new(buffer)]),
+            Some(Place::Stream(end)) => end.recv_fds(buffer, Waiting::Never).map(|(len, _)| len),
+        };
+        match step {
+            Ok(0) => self.place = None,
+            Ok(len) => {
+                if self.meaning == Heard::IsOutput {
+                    self.read.extend_from_slice(&buffer[..len]);
+                }
+                return Ok(len);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // The bytes of descriptors that could not be taken come with the next step, and nothing else
+            // tells of them.
+            Err(error) if error.get_ref().is_some_and(|inside| inside.is::<FdError>()) => {
+                return Ok(1);
+            }
+            // A reset, or a peer that is gone: all that it sent was read.
+            Err(_) if matches!(self.place, Some(Place::Stream(_))) => self.place = None,
+            Err(error) => return Err(error),
+        }
+        Ok(0)
+    }
+
+    /// Reads as much as is queued now.
+    fn read_what_was_left(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        let Some(place) = &self.place else { return Ok(()) };
+        let mut left = queue::bytes_queued(place.as_fd())?;
+        while left > 0 && self.place.is_some() {
+            let most = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
+            match self.step(&mut buffer[..most])? {
+                0 => return Ok(()),
+                len => left -= len as u64,
             }
         }
         Ok(())

@@ -112,7 +112,7 @@ fn pair_for(command: &Command) -> io::Result<Pair> {
         let (reader, theirs_out) = open::pipe()?;
         let (theirs_in, writer) = open::pipe()?;
         let theirs = vec![(theirs_in, 0), (theirs_out, 1)];
-        return Ok((Stream::from_pipes(reader, writer)?, theirs, None));
+        return Ok((Stream::from_pipes(reader, writer), theirs, None));
     }
     let (ours, theirs) = Stream::pair()?;
     if command.refuses_fds {

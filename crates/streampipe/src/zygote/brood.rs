@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
 
@@ -50,6 +51,12 @@ impl Brood {
         self.news.as_ref().filter(|_| !self.untold.is_empty()).map(AsFd::as_fd)
     }
 
+    /// The news, if deaths are or will be to be told.
+    pub(super) fn news_to_come(&self) -> Option<BorrowedFd<'_>> {
+        let is_all_told = self.untold.is_empty() && self.running.is_empty();
+        self.news.as_ref().filter(|_| !is_all_told).map(AsFd::as_fd)
+    }
+
     /// Reaps those that have ended; returns how many.
     pub(super) fn reap(&mut self) -> usize {
         let before = self.running.len();
@@ -78,12 +85,12 @@ impl Brood {
         while let (Some(news), Some(record)) = (&self.news, self.untold.front()) {
             match news.send(record) {
                 Ok(_) => drop(self.untold.pop_front()),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-                Err(_) => {
-                    // Nobody listens any more.
+                Err(error) if is_about_a_reader_gone(&error) => {
                     self.news = None;
                     self.untold.clear();
                 }
+                // No room, or no memory: later.
+                Err(_) => return,
             }
         }
     }
@@ -103,4 +110,8 @@ impl Brood {
             self.forgotten.push(serial);
         }
     }
+}
+
+fn is_about_a_reader_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }

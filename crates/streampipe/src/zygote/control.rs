@@ -1,58 +1,110 @@
-use std::io::{self, Write};
+use std::io;
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use streampipe_sys::process::own_id;
 
 use super::message::{Reply, Request, SIZE};
+use crate::end::Waiting;
 use crate::{Child, FdError, Stream};
 
-/// How long an answer may take: the zygote does nothing else, so it was stopped, or worse.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the zygote is waited for, once nobody is left who could ask. One that has deaths to report
+/// stays longer.
+const FAREWELL: Duration = Duration::from_millis(100);
 
-/// How long the zygote has for its end, once nobody is left who could ask.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// The lines of all zygotes of this process: a new zygote, which has copies of them, closes these.
+static LINES: Mutex<Vec<Weak<Control>>> = Mutex::new(Vec::new());
 
-/// The asking side: one question at a time, from any thread.
+/// The asking side: one question at a time, from any thread of the process that started the zygote.
 #[derive(Debug)]
 pub(super) struct Control {
     line: Mutex<Line>,
+    /// Told when the line is free.
+    free: Condvar,
     /// Workers that were dropped: told with the next question, so that a drop waits for nothing.
     forgotten: Mutex<Vec<u64>>,
+    zygote_id: u32,
+    /// The process that may ask; a fork of it has a copy, and may not.
+    owner: u32,
 }
 
 #[derive(Debug)]
 struct Line {
-    /// `None` once it is out of step.
+    /// `None` while somebody asks, and for good once the zygote is gone.
     stream: Option<Stream>,
-    zygote: Child,
+    is_gone: bool,
+    /// Answers that nobody waits for any more: they come before the next one.
+    owed: usize,
+    zygote: Option<Child>,
+}
+
+/// What was answered.
+pub(super) struct Answer {
+    pub(super) reply: Reply,
+    /// All that came with it, or those there was room for.
+    pub(super) fds: Vec<OwnedFd>,
 }
 
 impl Control {
-    pub(super) fn new(stream: Stream, zygote: Child) -> Self {
-        stream.end.set_timeouts(Some(PATIENCE));
-        let line = Mutex::new(Line { stream: Some(stream), zygote });
-        Self { line, forgotten: Mutex::new(Vec::new()) }
+    pub(super) fn new(stream: Stream, zygote: Child) -> Arc<Self> {
+        let zygote_id = zygote.id();
+        let line = Line { stream: Some(stream), is_gone: false, owed: 0, zygote: Some(zygote) };
+        let control = Arc::new(Self {
+            line: Mutex::new(line),
+            free: Condvar::new(),
+            forgotten: Mutex::new(Vec::new()),
+            zygote_id,
+            owner: own_id(),
+        });
+        let mut lines = lines();
+        lines.retain(|line| line.strong_count() > 0);
+        lines.push(Arc::downgrade(&control));
+        drop(lines);
+        control
+    }
+
+    /// In a new zygote: gives up the copies of the lines of its elders.
+    pub(super) fn close_all() {
+        for control in lines().drain(..).filter_map(|line| line.upgrade()) {
+            let mut line = control.lock();
+            line.is_gone = true;
+            // Closed, and no more than that: they are our parent's.
+            drop(line.stream.take());
+            drop(line.zygote.take());
+        }
     }
 
     pub(super) fn zygote_id(&self) -> u32 {
-        self.line().zygote.id()
+        self.zygote_id
     }
 
-    /// Asks, and waits for the answer and its descriptors: all of them, or those there was room for.
-    pub(super) fn ask(&self, request: Request) -> io::Result<(Reply, Vec<OwnedFd>)> {
-        let mut line = self.line();
-        let id = line.zygote.id();
-        let Some(stream) = &line.stream else {
-            let text =
-                format!("the zygote, process {id}, did not answer before, and is not asked again");
-            return Err(io::Error::new(io::ErrorKind::BrokenPipe, text));
+    /// Asks, and waits for the answer, for at most so long.
+    ///
+    /// After a timeout the question is not taken back: its answer is read, and dropped, before that of
+    /// the next one.
+    pub(super) fn ask(&self, request: Request, deadline: Option<Instant>) -> io::Result<Answer> {
+        let waiting = deadline.map_or(Waiting::Forever, Waiting::Until);
+        let (stream, mut owed) = self.take_line(deadline)?;
+        let answer = self.converse(&stream, request, &mut owed, waiting);
+        let is_gone = match &answer {
+            Err(error) => error.kind() != io::ErrorKind::TimedOut,
+            Ok(_) => false,
         };
-        let answer = self.tell_of_forgotten(stream).and_then(|()| converse(stream, request));
-        answer.map_err(|error| {
-            // A late answer would be taken for that of the next question.
-            line.stream = None;
-            let gone = "is gone, or did not answer";
-            io::Error::new(error.kind(), format!("the zygote, process {id}, {gone}: {error}"))
+        let mut line = self.lock();
+        line.owed = owed;
+        line.is_gone |= is_gone;
+        if !line.is_gone {
+            line.stream = Some(stream);
+        }
+        drop(line);
+        self.free.notify_one();
+        answer.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => error,
+            kind => {
+                io::Error::new(kind, format!("the zygote, process {}: {error}", self.zygote_id))
+            }
         })
     }
 
@@ -60,51 +112,107 @@ impl Control {
         self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).push(serial);
     }
 
-    fn tell_of_forgotten(&self, mut stream: &Stream) -> io::Result<()> {
-        let forgotten =
-            std::mem::take(&mut *self.forgotten.lock().unwrap_or_else(PoisonError::into_inner));
-        forgotten.into_iter().try_for_each(|it| stream.write_all(&Request::Forget(it).to_bytes()))
+    /// Waits until nobody else asks.
+    fn take_line(&self, deadline: Option<Instant>) -> io::Result<(Stream, usize)> {
+        if own_id() != self.owner {
+            let text = "the zygote is that of the process which this one was forked from";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+        }
+        let mut line = self.lock();
+        loop {
+            if line.is_gone {
+                let text = format!("the zygote, process {}, is gone", self.zygote_id);
+                return Err(io::Error::new(io::ErrorKind::BrokenPipe, text));
+            }
+            if let Some(stream) = line.stream.take() {
+                return Ok((stream, line.owed));
+            }
+            line = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => return Err(io::ErrorKind::TimedOut.into()),
+                Some(left) => {
+                    self.free.wait_timeout(line, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.free.wait(line).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
+    fn converse(
+        &self,
+        stream: &Stream,
+        request: Request,
+        owed: &mut usize,
+        waiting: Waiting,
+    ) -> io::Result<Answer> {
+        while *owed > 0 {
+            // Nobody waits for it: what came with it is closed, and a worker is forgotten.
+            if let Reply::Forked { serial, .. } = read_answer(stream, waiting)?.reply {
+                self.forget(serial);
+            }
+            *owed -= 1;
+        }
+        let forgotten =
+            std::mem::take(&mut *self.forgotten.lock().unwrap_or_else(PoisonError::into_inner));
+        for serial in forgotten {
+            write(stream, Request::Forget(serial), waiting)?;
+        }
+        write(stream, request, waiting)?;
+        *owed = 1;
+        let answer = read_answer(stream, waiting)?;
+        *owed = 0;
+        Ok(answer)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Line> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn converse(mut stream: &Stream, request: Request) -> io::Result<(Reply, Vec<OwnedFd>)> {
-    stream.write_all(&request.to_bytes())?;
+fn lines() -> MutexGuard<'static, Vec<Weak<Control>>> {
+    LINES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All or nothing: there is room for thousands, and a message that was cut off is an end.
+fn write(stream: &Stream, request: Request, waiting: Waiting) -> io::Result<()> {
+    match stream.end.write(&request.to_bytes(), waiting)? {
+        SIZE => Ok(()),
+        _ => Err(io::ErrorKind::WriteZero.into()),
+    }
+}
+
+fn read_answer(stream: &Stream, waiting: Waiting) -> io::Result<Answer> {
     let mut bytes = [0; SIZE];
-    let (mut filled, mut fds) = (0, Vec::new());
-    while filled < SIZE {
-        match stream.recv_fds(&mut bytes[filled..]) {
+    let fds = loop {
+        match stream.end.recv_fds(&mut bytes, waiting) {
+            // It is sent in one piece, and received so.
+            Ok((SIZE, fds)) => break fds,
             Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok((len, more)) => {
-                filled += len;
-                fds.extend(more);
-            }
+            Ok(_) => return Err(io::ErrorKind::InvalidData.into()),
             // This process's table is full: they are closed, and their bytes come with the next turn.
             Err(error) if is_about_lost_fds(&error) => {}
             Err(error) => return Err(error),
         }
-    }
+    };
     let reply = Reply::from_bytes(bytes).ok_or(io::ErrorKind::InvalidData)?;
-    Ok((reply, fds))
+    Ok(Answer { reply, fds })
 }
 
 fn is_about_lost_fds(error: &io::Error) -> bool {
-    error
-        .get_ref()
-        .and_then(|inside| inside.downcast_ref())
-        .is_some_and(|inside| matches!(inside, FdError::Lost { .. }))
+    let inside = error.get_ref().and_then(|inside| inside.downcast_ref());
+    inside.is_some_and(|inside| matches!(inside, FdError::Lost { .. }))
 }
 
-impl Drop for Line {
+impl Drop for Control {
     fn drop(&mut self) {
-        // It ends when it reads this.
-        drop(self.stream.take());
-        if let Ok(None) = self.zygote.wait_timeout(FAREWELL) {
-            let _ = self.zygote.kill();
-            let _ = self.zygote.wait();
+        let is_ours = own_id() == self.owner;
+        let line = self.line.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stream) = line.stream.take().filter(|_| is_ours) {
+            // In spite of copies that a fork of ours may have: it ends when it reads this.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        if let Some(zygote) = line.zygote.as_mut().filter(|_| is_ours) {
+            // One that stays to report is reaped when it ends, as any child that was dropped.
+            let _ = zygote.wait_timeout(FAREWELL);
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use streampipe_sys::fork::{FromFork, Side, exit_now, fork};
 use streampipe_sys::open::numbers;
 use streampipe_sys::process;
 use streampipe_sys::signal::stop_ignoring_child_deaths;
-use streampipe_sys::wait::{Interest, has_ended, pause, wait_any};
+use streampipe_sys::wait::{Interest, has_ended, peer_has_finished, wait_any};
 
 use super::brood::{Brood, Fate};
 use super::message::{Reply, Request, SIZE};
@@ -47,7 +47,10 @@ impl Server {
     pub(super) fn run(mut self, work: impl FnOnce(Stream) -> i32) -> ! {
         loop {
             match self.next_request() {
-                Err(_) | Ok(None) => exit_now(0),
+                Err(_) | Ok(None) => {
+                    let _ = self.report_the_rest();
+                    exit_now(0)
+                }
                 Ok(Some(Request::Forget(serial))) => self.brood.forget(serial),
                 Ok(Some(Request::Status(serial))) => {
                     let reply = match self.brood.fate(serial) {
@@ -78,7 +81,7 @@ impl Server {
     /// Waits for a request; meanwhile reaps, and reports deaths. `None` if nobody is left to ask.
     fn next_request(&mut self) -> io::Result<Option<Request>> {
         loop {
-            let reaped = self.brood.reap();
+            self.brood.reap();
             self.brood.tell();
             let mut bytes = [0; SIZE];
             match self.control.end.read(&mut bytes, Waiting::Never) {
@@ -93,23 +96,41 @@ impl Server {
             if has_ended(self.parent.as_fd())? {
                 return Ok(None);
             }
-            if reaped == 0 && self.brood.pidfds().any(|pidfd| has_ended(pidfd).unwrap_or(false)) {
-                pause(TRACED_PAUSE, None)?;
-            }
-            self.sleep()?;
+            self.sleep(&[self.control.as_fd(), self.parent.as_fd()])?;
         }
     }
 
-    fn sleep(&self) -> io::Result<()> {
-        let readable = [self.control.as_fd(), self.parent.as_fd()];
-        let news = self.brood.blocked_news().map(|news| (news, Interest::Writable));
+    /// Nobody asks any more: reports the deaths that are still to be told, as long as somebody may read
+    /// them.
+    fn report_the_rest(&mut self) -> io::Result<()> {
+        while !has_ended(self.parent.as_fd())? {
+            self.brood.reap();
+            self.brood.tell();
+            let Some(news) = self.brood.news_to_come() else { break };
+            if peer_has_finished(news)? {
+                break;
+            }
+            self.sleep(&[self.parent.as_fd(), news])?;
+        }
+        Ok(())
+    }
+
+    fn sleep(&self, readable: &[BorrowedFd<'_>]) -> io::Result<()> {
+        // A worker that has ended and cannot be reaped, as somebody traces it, would wake us for ever: it
+        // is looked at now and then.
+        let is_traced = |pidfd: &BorrowedFd<'_>| has_ended(*pidfd).unwrap_or(false);
+        let (traced, running): (Vec<_>, Vec<_>) = self.brood.pidfds().partition(is_traced);
+        let again = (!traced.is_empty()).then(|| Instant::now() + TRACED_PAUSE);
+        let news = self.brood.blocked_news();
         let waited: Vec<(BorrowedFd<'_>, Interest)> = readable
-            .into_iter()
-            .chain(self.brood.pidfds())
-            .map(|fd| (fd, Interest::Readable))
+            .iter()
+            .copied()
+            .chain(running)
             .chain(news)
+            .map(|fd| (fd, Interest::Readable))
+            .chain(news.map(|news| (news, Interest::Writable)))
             .collect();
-        wait_any(&waited, None).map(drop)
+        wait_any(&waited, again).map(drop)
     }
 
     fn introduce(&mut self, pid: u32, pidfd: OwnedFd, end: &Stream) {

@@ -18,6 +18,9 @@ use crate::process::{StatusUnavailable, StopSchedule, Stops};
 /// How often the zygote is asked again about a worker that a debugger has not let go of.
 const TRACED_PAUSE: Duration = Duration::from_millis(10);
 
+/// How long the zygote has for its answer about a worker that has ended, at the least.
+const MOMENT: Duration = Duration::from_millis(20);
+
 /// A worker that a [`Zygote`](super::Zygote) forked: our end of its pipe, and its pidfd.
 ///
 /// It is the zygote's child, not ours: the exit status comes from the zygote. As with a
@@ -164,11 +167,12 @@ impl Worker {
             if wait(self.pidfd.as_fd(), Interest::Readable, deadline)? == Ready::TimedOut {
                 return Ok(None);
             }
-            self.ended = match self.control.as_ref().map(|it| it.ask(Request::Status(self.serial)))
-            {
-                Some(Ok((Reply::Ended(status), _))) => Some(Some(status)),
-                Some(Ok((Reply::Runs, _))) => None,
-                Some(Ok(_) | Err(_)) | None => Some(None),
+            self.ended = match self.ask_for_status(deadline) {
+                Ok(Reply::Ended(status)) => Some(Some(status)),
+                // Somebody traces it; or the zygote, which was stopped, has not answered in time.
+                Ok(Reply::Runs) => None,
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => None,
+                Ok(_) | Err(_) => Some(None),
             };
             if self.ended.is_none() {
                 if deadline.is_some_and(|at| Instant::now() >= at) {
@@ -182,6 +186,13 @@ impl Worker {
             Some(Some(status)) => Ok(Some(status)),
             _ => Err(StatusUnavailable::of_worker(self.id).into()),
         }
+    }
+
+    /// Asks the zygote, which gets a moment even if the caller has none: it answers in microseconds.
+    fn ask_for_status(&self, deadline: Option<Instant>) -> io::Result<Reply> {
+        let Some(control) = &self.control else { return Ok(Reply::Unknown) };
+        let deadline = deadline.map(|deadline| deadline.max(Instant::now() + MOMENT));
+        Ok(control.ask(Request::Status(self.serial), deadline)?.reply)
     }
 }
 

@@ -1,16 +1,20 @@
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use streampipe_sys::open::numbers;
 use streampipe_sys::process;
 
-use super::control::Control;
+use super::control::{Answer, Control};
 use super::deaths::Deaths;
 use super::message::{Reply, Request};
 use super::server::Server;
 use super::worker::Worker;
 use crate::{Fork, SeqPacket, Stream, fork};
+
+/// How long a worker is waited for: the zygote does nothing else, so it was stopped, or worse.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A fork server: a child made while this process was small and had one thread, which forks workers
 /// for it ever after.
@@ -22,7 +26,7 @@ use crate::{Fork, SeqPacket, Stream, fork};
 /// - **The zygote dies with this process**, however that dies, and its workers then read the end. It
 ///   ends also when it is dropped here, and each [`Worker`] was waited for or dropped.
 /// - Workers hold standard input, output and error, what was open at the start, their own end, and
-///   nothing else of each other or of the zygote.
+///   nothing else of each other, of the zygote, or of other zygotes.
 /// - Any thread may ask for workers; questions are answered one at a time.
 ///
 /// Start it first, in `main`: what is open and allocated then is in every worker.
@@ -89,10 +93,11 @@ impl Zygote {
     ///
     /// `EAGAIN` at a limit on processes, `EMFILE` and the like, of the zygote or of this process: there
     /// is no worker then, or it reads its end at once. If the zygote is gone, `BrokenPipe`,
-    /// `UnexpectedEof` or `ConnectionAborted`; `TimedOut` if it has not answered for 10 seconds; after
-    /// either, it is not asked again.
+    /// `UnexpectedEof` or `ConnectionAborted`; `TimedOut` if it has not answered for 10 seconds (it may
+    /// answer the next time); `PermissionDenied` in a fork of the process that started it.
     pub fn fork(&self) -> io::Result<Worker> {
-        let (reply, fds) = self.control.ask(Request::Fork)?;
+        let Answer { reply, fds } =
+            self.control.ask(Request::Fork, Some(Instant::now() + PATIENCE))?;
         match reply {
             Reply::Forked { serial, pid } => {
                 let Ok([end, pidfd]) = <[OwnedFd; 2]>::try_from(fds) else {
@@ -125,10 +130,11 @@ fn start(
         Fork::Parent { stream, child } => {
             // `theirs` is dropped here, and `ours` there.
             let news = news.map(|(ours, _theirs)| ours);
-            Ok((Zygote { control: Arc::new(Control::new(stream, child)) }, news))
+            Ok((Zygote { control: Control::new(stream, child) }, news))
         }
         Fork::Child { stream } => {
             let news = news.map(|(_ours, theirs)| theirs);
+            Control::close_all();
             Server::new(stream, news, parent).run(work)
         }
     }

@@ -221,6 +221,9 @@ tests_alone! {
             assert_eq!(full.kind(), ErrorKind::WouldBlock);
             family.child.kill().unwrap();
             await_end(&family.child);
+            // Its end has a moment to close, in which nobody can say yet that somebody else holds it.
+            let would_wait = || (&family.stream).read(&mut [0]).unwrap_err().kind() == ErrorKind::WouldBlock;
+            assert!(eventually(|| !would_wait()), "it would wait for a process that is gone");
             let error = (&family.stream).read(&mut [0]).unwrap_err();
             family.is_gone_says(&error, "read");
             let error = family.stream.recv_fds(&mut [0]).unwrap_err();
