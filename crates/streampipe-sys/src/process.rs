@@ -36,6 +36,20 @@ pub fn kill_by_id(pid: i32) {
     }
 }
 
+/// Whether two pidfds are of one process; `None` where the kernel does not tell (before Linux 6.9, all
+/// pidfds are one file).
+#[must_use]
+pub fn same_process(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Option<bool> {
+    /// The file system of pidfds (`PID_FS_MAGIC`, `include/uapi/linux/magic.h`).
+    const PIDFS: u64 = 0x5049_4446;
+    let is_pidfs = |fd| rustix::fs::fstatfs(fd).is_ok_and(|facts| facts.f_type as u64 == PIDFS);
+    if !is_pidfs(one) || !is_pidfs(other) {
+        return None;
+    }
+    let inode = |fd| rustix::fs::fstat(fd).ok().map(|facts| facts.st_ino);
+    Some(inode(one)? == inode(other)?)
+}
+
 /// Waits until the child has ended, and reaps it.
 ///
 /// # Errors

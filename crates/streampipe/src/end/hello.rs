@@ -62,7 +62,9 @@ impl Stream {
     ///
     /// The identity is that of the process which called `send`, whoever made the pair, and the pidfd
     /// goes on meaning that process. A privileged process can claim to be another
-    /// (`CAP_SYS_ADMIN`, `CAP_SETUID`): of a root child it proves nothing. Waits within the read timeout.
+    /// (`CAP_SYS_ADMIN`, `CAP_SETUID`): of a root child it proves nothing, and a process that has a user
+    /// and pid namespace of its own can claim to be another one of that namespace. The user and group
+    /// are the real ones, not the effective ones. Waits within the read timeout.
     ///
     /// # Errors
     ///

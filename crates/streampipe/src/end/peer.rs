@@ -1,6 +1,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use streampipe_sys::message::Sender;
+use streampipe_sys::process::same_process;
 
 /// The process that said hello, as the kernel attests ([`Stream::recv_hello`](super::Stream::recv_hello)).
 #[derive(Debug)]
@@ -28,13 +29,16 @@ impl Peer {
         self.pid
     }
 
-    /// Its effective user when it sent.
+    /// Its **real** user when it sent; a process may also name its effective or saved one.
+    ///
+    /// Not what it may do: a process that has given up rights by its effective user alone still has its
+    /// real one.
     #[must_use]
     pub fn uid(&self) -> u32 {
         self.uid
     }
 
-    /// Its effective group when it sent.
+    /// Its **real** group when it sent, as [`uid`](Self::uid).
     #[must_use]
     pub fn gid(&self) -> u32 {
         self.gid
@@ -42,10 +46,12 @@ impl Peer {
 
     /// Whether it is this child itself, rather than a process that the child has started.
     ///
-    /// Exact: the process id of a child that was not waited for cannot be another's.
+    /// The pidfds of both decide, where the kernel gives them an identity (Linux 6.9), and else the
+    /// numbers: those are exact as long as the child was not reaped, by whomever.
     #[must_use]
     pub fn is(&self, child: &crate::Child) -> bool {
-        self.pid == Some(child.id())
+        let own = self.pidfd.as_ref().map(|pidfd| same_process(pidfd.as_fd(), child.pidfd()));
+        self.pid == Some(child.id()) && own != Some(Some(false))
     }
 
     pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {

@@ -8,7 +8,7 @@ use streampipe_sys::{queue, sockopt};
 use crate::{Child, Peer, Worker};
 
 /// What Linux knows of a [`Child`] and of a [`Worker`].
-pub trait ChildExt {
+pub trait ChildExt: sealed::Sealed {
     /// Borrows the pidfd: readable, for `poll` and its kin, once the child has ended.
     ///
     /// The child closes it when it is dropped.
@@ -28,7 +28,7 @@ impl ChildExt for Worker {
 }
 
 /// What Linux knows of a [`Peer`].
-pub trait PeerExt {
+pub trait PeerExt: sealed::Sealed {
     /// Borrows the pidfd of the process that said hello: it goes on meaning that process, also when it
     /// has ended and its number is another's.
     ///
@@ -45,7 +45,7 @@ impl PeerExt for Peer {
 }
 
 /// What Linux knows of an end; for [`Stream`](crate::Stream) and its siblings.
-pub trait EndExt: AsFd {
+pub trait EndExt: AsFd + sealed::Sealed {
     /// Returns the socket's identity, never reused while the system runs (`SO_COOKIE`).
     ///
     /// # Errors
@@ -106,3 +106,15 @@ pub trait EndExt: AsFd {
 impl EndExt for crate::Stream {}
 impl EndExt for crate::SeqPacket {}
 impl EndExt for crate::Datagram {}
+
+/// These traits are for the types of this library, and may grow.
+mod sealed {
+    pub trait Sealed {}
+
+    impl Sealed for crate::Child {}
+    impl Sealed for crate::Worker {}
+    impl Sealed for crate::Peer {}
+    impl Sealed for crate::Stream {}
+    impl Sealed for crate::SeqPacket {}
+    impl Sealed for crate::Datagram {}
+}

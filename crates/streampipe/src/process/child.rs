@@ -343,7 +343,7 @@ impl Child {
     /// assert!(polite.stop()?.success()); // The end of its input was enough.
     ///
     /// let mut deaf = streampipe::Command::new("sleep").arg("60").spawn()?;
-    /// let schedule = StopSchedule { after_close: Duration::ZERO, ..StopSchedule::default() };
+    /// let schedule = StopSchedule::new().after_close(Duration::ZERO);
     /// assert_eq!(deaf.stop_with(schedule)?.signal(), Some(15));
     /// # Ok::<(), std::io::Error>(())
     /// ```

@@ -8,19 +8,39 @@ use std::time::Duration;
 /// use std::time::Duration;
 /// use streampipe::StopSchedule;
 ///
-/// let hasty = StopSchedule { after_close: Duration::ZERO, ..StopSchedule::default() };
-/// assert_eq!(hasty.after_term, Duration::from_secs(2));
+/// let hasty = StopSchedule::new().after_close(Duration::ZERO);
+/// assert_ne!(hasty, StopSchedule::default());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StopSchedule {
-    /// From the end of our direction to `SIGTERM`; 1 second by default.
-    pub after_close: Duration,
-    /// From `SIGTERM` to `SIGKILL`; 2 seconds by default.
-    pub after_term: Duration,
+    pub(super) after_close: Duration,
+    pub(super) after_term: Duration,
+}
+
+impl StopSchedule {
+    /// 1 second, then 2 seconds.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { after_close: Duration::from_secs(1), after_term: Duration::from_secs(2) }
+    }
+
+    /// Sets the time from the end of our direction to `SIGTERM`; 1 second by default.
+    #[must_use]
+    pub const fn after_close(mut self, patience: Duration) -> Self {
+        self.after_close = patience;
+        self
+    }
+
+    /// Sets the time from `SIGTERM` to `SIGKILL`; 2 seconds by default.
+    #[must_use]
+    pub const fn after_term(mut self, patience: Duration) -> Self {
+        self.after_term = patience;
+        self
+    }
 }
 
 impl Default for StopSchedule {
     fn default() -> Self {
-        Self { after_close: Duration::from_secs(1), after_term: Duration::from_secs(2) }
+        Self::new()
     }
 }

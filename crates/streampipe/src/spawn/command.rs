@@ -21,8 +21,9 @@ const DEFAULT_FD: i32 = 3;
 ///   descriptor 3, or where [`fd`](Self::fd) or [`on_stdio`](Self::on_stdio) puts it), and what it
 ///   [inherits](Self::inherit). Everything else is closed there, descriptors without close-on-exec
 ///   included. Any number may be chosen: none is reserved.
-/// - **`Ok` means that it runs**: `exec` has succeeded. After an error there is no child, no zombie,
-///   and no new descriptor, and the [`SpawnError`](super::SpawnError) names the step and the number.
+/// - **`Ok` means that it runs**: `exec` has succeeded, unless somebody killed the child in the very middle
+///   of it, which its status says. After an error there is no child, no zombie, and no new descriptor, and
+///   the [`SpawnError`](super::SpawnError) names the step and the number.
 /// - **It costs what `posix_spawn` costs**, however much memory this process has: the child borrows it
 ///   until `exec` (`CLONE_VM | CLONE_VFORK`). So there is no `pre_exec`: what is to be done in
 ///   between is said as data.
@@ -227,8 +228,9 @@ impl Command {
     ///
     /// For programs that know nothing of stream pipes: when one closes its standard output, we read the
     /// end, and [`shutdown`](crate::Stream::shutdown)`(Write)` is the end of its input. Such an end
-    /// carries no descriptors, `AsFd` gives the reading pipe, and reading that is shut down discards
-    /// what is queued. The child finds no end by [`inherited`](crate::inherited()).
+    /// carries no descriptors, `AsFd` gives the reading pipe, `OwnedFd::from` gives it alone, and reading
+    /// that is shut down discards what is queued, and is over for that handle, not its clones. The child
+    /// finds no end by [`inherited`](crate::inherited()).
     ///
     /// # Examples
     ///
@@ -327,6 +329,10 @@ impl Command {
     }
 
     /// Sets the child's user: real, effective and saved.
+    ///
+    /// Until the child has its program, all processes of that user can signal it; a start that they hold
+    /// up for 10 seconds is given up, with `TimedOut`. This process may not be dumped or traced meanwhile,
+    /// and, where the kernel does not say that the child has left its memory (`kcmp(2)`), from then on.
     ///
     /// A parent that may change its groups gives up its supplementary ones in the child, unless
     /// [`groups`](Self::groups) says otherwise, as in std.

@@ -69,8 +69,14 @@ impl Plan {
         let mut placements: Vec<_> =
             self.theirs.iter().map(|(fd, target)| place(fd.as_fd(), *target)).collect();
         for (number, stdio) in (0..).zip(&command.stdio) {
-            if let Some(Kind::From(source)) = stdio.as_ref().map(|stdio| &stdio.0) {
-                placements.push(place(source.fd()?, number));
+            match stdio.as_ref().map(|stdio| &stdio.0) {
+                Some(Kind::From(source)) => placements.push(place(source.fd()?, number)),
+                Some(Kind::Inherit) if command.place.takes(number) => {
+                    return Err(invalid(format!(
+                        "number {number} is that of its end, not inherited"
+                    )));
+                }
+                _ => {}
             }
         }
         for (source, number) in &command.inherited {

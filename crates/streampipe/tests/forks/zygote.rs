@@ -279,7 +279,7 @@ fn stopped_by_steps() {
     })
     .expect("a zygote");
     let mut worker = zygote.fork().expect("a worker");
-    let schedule = StopSchedule { after_close: Duration::from_millis(1), ..Default::default() };
+    let schedule = StopSchedule::new().after_close(Duration::from_millis(1));
     assert_eq!(worker.stop_with(schedule).expect("a status").signal(), Some(15));
 }
 

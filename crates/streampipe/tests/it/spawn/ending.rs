@@ -15,8 +15,9 @@ use super::helpers::{
 use crate::support::{self, Descriptors, tests_alone};
 
 /// Little patience, for children that are known to need none or to deserve none.
-const HASTY: StopSchedule =
-    StopSchedule { after_close: Duration::from_millis(20), after_term: Duration::from_millis(20) };
+const HASTY: StopSchedule = StopSchedule::new()
+    .after_close(Duration::from_millis(20))
+    .after_term(Duration::from_millis(20));
 
 /// Patience without end, for a step that is to be enough.
 const AGES: Duration = Duration::from_secs(100);
@@ -40,18 +41,18 @@ tests_alone! {
     fn a_polite_child_is_stopped_by_the_end_of_its_input() {
         for _ in 0..20 {
             let mut child = ready("", "cat <&3 >/dev/null; exit 5");
-            let schedule = StopSchedule { after_close: AGES, ..HASTY };
+            let schedule = HASTY.after_close(AGES);
             assert_eq!(child.stop_with(schedule).unwrap().code(), Some(5));
         }
         let mut child = sh("cat").on_stdio().spawn().unwrap();
-        assert!(child.stop_with(StopSchedule { after_close: AGES, ..HASTY }).unwrap().success());
+        assert!(child.stop_with(HASTY.after_close(AGES)).unwrap().success());
         let mut child = sh("cat <&3 >/dev/null").spawn().unwrap();
         assert!(child.stop().unwrap().success(), "the default is patient enough");
     }
 
     fn a_deaf_child_is_stopped_by_sigterm() {
         let mut child = ready("", "exec sleep 100");
-        let schedule = StopSchedule { after_term: AGES, ..HASTY };
+        let schedule = HASTY.after_term(AGES);
         assert_eq!(child.stop_with(schedule).unwrap().signal(), Some(15));
         // One that handles it decides how it ends.
         let mut child = ready("trap 'exit 6' TERM;", "while :; do read x <&3 || sleep 1; done");
@@ -69,7 +70,7 @@ tests_alone! {
         let mut child = ready("", "exec sleep 100");
         child.signal(19).unwrap();
         assert!(eventually(|| state_of(child.id()) == Some('T')));
-        let schedule = StopSchedule { after_term: AGES, ..HASTY };
+        let schedule = HASTY.after_term(AGES);
         assert_eq!(child.stop_with(schedule).unwrap().signal(), Some(15));
         // The control of SIGCONT: SIGTERM alone does not reach such a child.
         let mut child = ready("", "exec sleep 100");
@@ -83,14 +84,14 @@ tests_alone! {
     fn a_child_that_has_ended_is_stopped_at_once_and_says_how_it_ended() {
         let mut child = sh("exit 4").spawn().unwrap();
         await_end(&child);
-        let patient = StopSchedule { after_close: AGES, after_term: AGES };
+        let patient = StopSchedule::new().after_close(AGES).after_term(AGES);
         let began = Instant::now();
         for _ in 0..3 {
             assert_eq!(child.stop_with(patient).unwrap().code(), Some(4));
         }
         assert!(began.elapsed() < HANG);
         assert_eq!(child.wait().unwrap().code(), Some(4));
-        let impatient = StopSchedule { after_close: Duration::ZERO, after_term: Duration::ZERO };
+        let impatient = StopSchedule::new().after_close(Duration::ZERO).after_term(Duration::ZERO);
         let mut child = sh("exit 4").spawn().unwrap();
         await_end(&child);
         assert_eq!(child.stop_with(impatient).unwrap().code(), Some(4), "it is looked at first");
@@ -99,14 +100,14 @@ tests_alone! {
     fn a_stop_reaches_the_child_and_not_what_the_child_started() {
         let mut child = sh("sleep 100 & echo $! >&3; wait").spawn().unwrap();
         let grandchild = LeftBehind::announced_on(child.stream());
-        let schedule = StopSchedule { after_term: AGES, ..HASTY };
+        let schedule = HASTY.after_term(AGES);
         assert_eq!(child.stop_with(schedule).unwrap().signal(), Some(15));
         assert!(grandchild.runs());
     }
 
     fn a_stop_leaves_to_be_read_what_the_child_said_last() {
         let mut child = ready("", "cat <&3 >/dev/null; echo bye >&3");
-        assert!(child.stop_with(StopSchedule { after_close: AGES, ..HASTY }).unwrap().success());
+        assert!(child.stop_with(HASTY.after_close(AGES)).unwrap().success());
         assert_eq!(all_of(child.stream()), b"bye\n");
     }
 

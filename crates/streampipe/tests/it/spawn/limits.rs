@@ -210,8 +210,8 @@ without_sigchld! {
 
     /// Each step of the schedule may find that the child is gone without a trace.
     fn an_ignored_sigchld_makes_no_stop_fail_otherwise() {
-        let at_once = StopSchedule { after_close: Duration::ZERO, ..StopSchedule::default() };
-        let no_patience = StopSchedule { after_term: Duration::ZERO, ..at_once };
+        let at_once = StopSchedule::new().after_close(Duration::ZERO);
+        let no_patience = at_once.after_term(Duration::ZERO);
         let scripts = ["exit 0", "read x <&3", "exec sleep 100", "trap '' TERM; exec sleep 100"];
         for round in 0..400 {
             let script = scripts[round % scripts.len()];
@@ -268,7 +268,7 @@ fn a_child_that_is_gone_between_two_signals_is_stopped() {
     let slow = "inject=pidfd_send_signal:delay_exit=100000";
     let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", slow];
     alone_behind(PATH, &[&strace[..], &IGNORES_SIGCHLD].concat(), || {
-        let at_once = StopSchedule { after_close: Duration::ZERO, ..StopSchedule::default() };
+        let at_once = StopSchedule::new().after_close(Duration::ZERO);
         let mut child = sh("exec sleep 100").spawn().unwrap();
         let error = child.stop_with(at_once).unwrap_err();
         assert_eq!(unavailable(&error), Some(child.id()), "{error}");
