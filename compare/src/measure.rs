@@ -7,37 +7,41 @@ use std::time::{Duration, Instant};
 /// One way to do the work: returns how long it took.
 pub type Way<'a> = (&'static str, Box<dyn FnMut() -> io::Result<Duration> + 'a>);
 
+/// About how long each way takes in one round; one that takes longer is done once.
+const BATCH: Duration = Duration::from_millis(8);
+
 /// Measures all ways, round by round, and prints a row for each: the median, and the median of the
-/// rounds' ratios to the first way. A way is left out of all rounds but every `sparse`-th if it is slow.
+/// rounds' ratios to the first way.
+///
+/// In each round each way is done several times in a row, as a program would that does it often; its
+/// time is the mean of these. Whoever comes first is another one in each round.
 pub fn rounds(work: &str, count: usize, ways: &mut [Way<'_>]) -> io::Result<()> {
+    let mut batches = Vec::new();
+    for (_, way) in ways.iter_mut() {
+        way()?;
+        let once = way()?.max(Duration::from_nanos(100));
+        batches.push((BATCH.as_secs_f64() / once.as_secs_f64()).clamp(1.0, 100.0) as usize);
+    }
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); ways.len()];
     let mut ratios: Vec<Vec<f64>> = vec![Vec::new(); ways.len()];
-    let mut pause = vec![0_usize; ways.len()];
     for round in 0..count {
-        let mut now = vec![None; ways.len()];
+        let mut now = vec![0.0; ways.len()];
         for offset in 0..ways.len() {
             let at = (round + offset) % ways.len();
-            if pause[at] > 0 {
-                pause[at] -= 1;
-                continue;
+            let mut total = Duration::ZERO;
+            for _ in 0..batches[at] {
+                total += ways[at].1()?;
             }
-            let time = ways[at].1()?.as_secs_f64() * 1e6;
-            // Slow ones are measured less often, so that the rest has its rounds.
-            pause[at] = (time / 20_000.0) as usize;
-            now[at] = Some(time);
+            now[at] = total.as_secs_f64() * 1e6 / batches[at] as f64;
         }
         for at in 0..ways.len() {
-            if let Some(time) = now[at] {
-                times[at].push(time);
-                if let Some(first) = now[0] {
-                    ratios[at].push(time / first);
-                }
-            }
+            times[at].push(now[at]);
+            ratios[at].push(now[at] / now[0]);
         }
     }
     for (at, (name, _)) in ways.iter().enumerate() {
         let (time, ratio) = (median(&mut times[at]), median(&mut ratios[at]));
-        println!("| {work} | {name} | {} | {ratio:.2} | {} |", shown(time), times[at].len());
+        println!("| {work} | {name} | {} | {ratio:.2} | {count} x {} |", shown(time), batches[at]);
     }
     Ok(())
 }

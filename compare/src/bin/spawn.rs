@@ -14,7 +14,7 @@ use compare::measure::{Way, print_machine, rounds, timed};
 use streampipe::{Command, Stream, Zygote};
 
 const PROGRAM: &str = "/bin/true";
-const ROUNDS: usize = 300;
+const ROUNDS: usize = 41;
 const GIB: usize = 1 << 30;
 
 fn main() -> io::Result<()> {
@@ -75,7 +75,7 @@ fn round_trips() -> io::Result<()> {
         ("an end that watches nobody", Box::new(trips(plain))),
         ("the end of a child", Box::new(trips(watching))),
     ];
-    rounds("64 B there and back, two processes", 61, &mut ways)?;
+    rounds("64 B there and back, two processes", ROUNDS, &mut ways)?;
     drop(ways);
     stay_on(Some(everywhere))?;
     first.wait()?;
@@ -251,7 +251,7 @@ fn deaths() -> io::Result<()> {
             Box::new(|| death("sleep 60 & echo $! >&3; exec sleep 60")),
         ),
     ];
-    rounds("SIGKILL to the return of a blocked read", 100, &mut ways)
+    rounds("SIGKILL to the return of a blocked read", ROUNDS, &mut ways)
 }
 
 fn death_bare() -> io::Result<Duration> {

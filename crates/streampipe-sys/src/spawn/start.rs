@@ -13,7 +13,7 @@ use crate::fd::{LOWEST, duplicate};
 use crate::signal::SignalSet;
 
 /// How long a child that takes another identity may be on the way to its program.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The step that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -331,7 +331,7 @@ impl Command {
     /// Sets the child's user: real, effective and saved.
     ///
     /// Until the child has its program, all processes of that user can signal it; a start that they hold
-    /// up for 10 seconds is given up, with `TimedOut`. This process may not be dumped or traced meanwhile,
+    /// up for 5 seconds is given up, with `TimedOut`. This process may not be dumped or traced meanwhile,
     /// and, where the kernel does not say that the child has left its memory (`kcmp(2)`), from then on.
     ///
     /// A parent that may change its groups gives up its supplementary ones in the child, unless
