@@ -95,11 +95,12 @@ impl Brood {
         }
     }
 
-    /// Tells the fate of a worker; that of one that has ended once.
+    /// Tells the fate of a worker, as often as it is asked, until it is forgotten: an answer may come too
+    /// late for who asked.
     pub(super) fn fate(&mut self, serial: u64) -> Fate {
         self.reap();
-        match self.ended.remove(&serial) {
-            Some(status) => Fate::Ended(status),
+        match self.ended.get(&serial) {
+            Some(status) => Fate::Ended(*status),
             None if self.running.contains_key(&serial) => Fate::Runs,
             None => Fate::Ended(None),
         }

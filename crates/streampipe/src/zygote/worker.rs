@@ -181,7 +181,9 @@ impl Worker {
                 pause(TRACED_PAUSE, deadline)?;
             }
         }
-        self.control = None;
+        if let Some(control) = self.control.take() {
+            control.forget(self.serial);
+        }
         match self.ended {
             Some(Some(status)) => Ok(Some(status)),
             _ => Err(StatusUnavailable::of_worker(self.id).into()),

@@ -8,6 +8,8 @@ mod support;
 
 /// What each side holds, and what the parent learns of the child.
 mod child;
+/// What reviews found.
+mod reviewed;
 /// A peer killed at any moment.
 mod storm;
 /// A fork server and its workers.
@@ -20,8 +22,13 @@ use std::process::ExitCode;
 type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
-    let tests: Vec<Test> =
-        child::TESTS.iter().chain(storm::TESTS).chain(zygote::TESTS).copied().collect();
+    let tests: Vec<Test> = child::TESTS
+        .iter()
+        .chain(storm::TESTS)
+        .chain(zygote::TESTS)
+        .chain(reviewed::TESTS)
+        .copied()
+        .collect();
     for (name, body) in &tests {
         if support::is_alone(&format!("forks::{name}")) {
             support::checked(body);

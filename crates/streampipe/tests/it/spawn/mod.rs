@@ -16,6 +16,8 @@ mod helpers;
 mod limits;
 /// Each descriptor under its number.
 mod placing;
+/// What reviews found.
+mod reviewed;
 /// As `std::process::Command` does.
 mod std_like;
 /// Nothing else is inherited.
