@@ -7,6 +7,7 @@ use std::path::Path;
 use streampipe_sys::spawn::{Image, Strings};
 
 use super::Command;
+use super::from_std::readable_part;
 
 /// Where programs are looked for if `PATH` is not set: as the C library does.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -54,22 +55,10 @@ impl Command {
     }
 }
 
-/// Reads back from std's description what its getters let us: program, arguments, changes to the
-/// environment, directory.
+/// What `exec` needs of a program that std describes, as far as std lets it be read.
 pub(crate) fn image_of(command: &std::process::Command) -> io::Result<Image> {
-    let mut ours = Command::new(command.get_program());
-    ours.args(command.get_args());
-    for (key, value) in command.get_envs() {
-        match value {
-            Some(value) => ours.env(key, value),
-            None => ours.env_remove(key),
-        };
-    }
-    if let Some(directory) = command.get_current_dir() {
-        ours.current_dir(directory);
-    }
     // A joined program inherits all that this one has, the descriptors that these are about among it.
-    ours.image_without(&[], &[])
+    readable_part(command).image_without(&[], &[])
 }
 
 fn image(

@@ -68,25 +68,29 @@ impl TryFrom<&process::Command> for Command {
         if !settings.is_empty() {
             return Err(UnreadableCommand { settings });
         }
-        let mut ours = Self::new(theirs.get_program());
-        ours.args(theirs.get_args());
-        if clears_environment(&text) {
-            ours.env_clear();
-        }
-        for (key, value) in theirs.get_envs() {
-            match value {
-                Some(value) => ours.env(key, value),
-                None => ours.env_remove(key),
-            };
-        }
-        if let Some(directory) = theirs.get_current_dir() {
-            ours.current_dir(directory);
-        }
+        let mut ours = readable_part(theirs);
+        ours.clears_environment = clears_environment(&text);
         for (field, ours) in STDIO.iter().zip(&mut ours.stdio) {
             *ours = stdio_in(&text, field).and_then(Seen::simple);
         }
         Ok(ours)
     }
+}
+
+/// What std has getters for: program, arguments, changes to the environment, directory.
+pub(super) fn readable_part(theirs: &process::Command) -> Command {
+    let mut ours = Command::new(theirs.get_program());
+    ours.args(theirs.get_args());
+    for (key, value) in theirs.get_envs() {
+        match value {
+            Some(value) => ours.env(key, value),
+            None => ours.env_remove(key),
+        };
+    }
+    if let Some(directory) = theirs.get_current_dir() {
+        ours.current_dir(directory);
+    }
+    ours
 }
 
 fn unreadable(command: &process::Command, text: &str) -> Vec<&'static str> {
