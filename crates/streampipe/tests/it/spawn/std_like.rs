@@ -122,7 +122,8 @@ tests_alone! {
             assert_eq!(ran.stdout.concat(), b"found");
         }
         // The control: it is nowhere else.
-        assert_eq!(same_error!("tool", |it| it.arg("x")), io::ErrorKind::NotFound);
+        let elsewhere = "/usr/bin:/bin";
+        assert_eq!(same_error!("tool", |it| it.env("PATH", elsewhere)), io::ErrorKind::NotFound);
         same!("tool", |it| it.current_dir(path).env("PATH", ""));
         same!("tool", |it| it.current_dir(path).env("PATH", "."));
         same_error!("tool", |it| it.current_dir(path).env("PATH", "inner"));
