@@ -315,3 +315,25 @@ fn a_write_to_a_child_that_reads_no_more_is_an_error_and_no_signal() {
         child.wait().unwrap();
     });
 }
+
+/// Linux before 6.4 cannot be told not to wait on a pipe by a flag of the call.
+#[test]
+fn pipes_work_where_a_call_cannot_be_told_not_to_wait() {
+    let path = path_of!(pipes_work_where_a_call_cannot_be_told_not_to_wait);
+    if !support::has_program("strace", "pipes without RWF_NOWAIT") {
+        return;
+    }
+    let refused = "inject=preadv2,pwritev2:error=EOPNOTSUPP";
+    let prefix = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", refused];
+    alone_behind(path, &prefix, || {
+        much_comes_back(Command::new("cat").on_stdio());
+        assert_eq!(Command::new("echo").arg("x").output().unwrap().stdout, b"x\n");
+        // The control: it is refused here.
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        let flags = rustix::io::ReadWriteFlags::NOWAIT;
+        let mut byte = [0];
+        let into = &mut [std::io::IoSliceMut::new(&mut byte)];
+        let read = rustix::io::preadv2(&reader, into, u64::MAX, flags);
+        assert_eq!(read, Err(rustix::io::Errno::OPNOTSUPP));
+    });
+}
