@@ -32,4 +32,5 @@ pub mod queue;
 pub mod signal;
 pub mod sockopt;
 pub mod spawn;
+pub mod table;
 pub mod wait;

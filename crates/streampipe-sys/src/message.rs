@@ -96,6 +96,27 @@ pub fn send(fd: BorrowedFd<'_>, bytes: &[u8], blocking: Blocking) -> io::Result<
     Ok(rustix::io::retry_on_intr(|| rustix::net::send(fd, bytes, flags))?)
 }
 
+/// Sends bytes from several places, without descriptors; returns how many the kernel took.
+///
+/// # Errors
+///
+/// Those of `sendmsg(2)`, `EINTR` excepted; no `SIGPIPE` comes with `EPIPE`.
+pub fn send_parts(
+    fd: BorrowedFd<'_>,
+    bytes: &[IoSlice<'_>],
+    blocking: Blocking,
+) -> io::Result<usize> {
+    let mut header = empty_header();
+    header.msg_iov = bytes.as_ptr().cast_mut().cast();
+    header.msg_iovlen = bytes.len() as _;
+    let flags = libc::MSG_NOSIGNAL | dontwait(blocking);
+    retry(|| {
+        // SAFETY: `header` points at `bytes`, whose `IoSlice`s have the layout of `iovec`; they
+        // outlive the call, which only reads them.
+        unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const header, flags) }
+    })
+}
+
 /// Sends bytes from several places, with descriptors on the first of them.
 ///
 /// If it returns `Ok`, the kernel holds its own copies of all the descriptors; if it returns an
@@ -111,15 +132,16 @@ pub fn send_with_fds(
     fds: &[BorrowedFd<'_>],
     blocking: Blocking,
 ) -> io::Result<usize> {
+    if fds.is_empty() {
+        return send_parts(fd, bytes, blocking);
+    }
     let mut control = Control([0; CONTROL_ROOM]);
     let used = write_rights(&mut control.0, fds).ok_or_else(invalid)?;
     let mut header = empty_header();
     header.msg_iov = bytes.as_ptr().cast_mut().cast();
     header.msg_iovlen = bytes.len() as _;
-    if used > 0 {
-        header.msg_control = control.0.as_mut_ptr().cast::<c_void>();
-        header.msg_controllen = used as _;
-    }
+    header.msg_control = control.0.as_mut_ptr().cast::<c_void>();
+    header.msg_controllen = used as _;
     let flags = libc::MSG_NOSIGNAL | dontwait(blocking);
     retry(|| {
         // SAFETY: `header` points at `bytes`, whose `IoSlice`s have the layout of `iovec`, and at
@@ -140,7 +162,7 @@ pub fn recv(
     buffers: &mut [IoSliceMut<'_>],
     blocking: Blocking,
 ) -> io::Result<Received> {
-    recv_with(fd, buffers, blocking, 0)
+    recv_with(fd, buffers, blocking, 0, CONTROL_ROOM)
 }
 
 /// Receives one packet; [`Received::full_len`] is its real length (`MSG_TRUNC`).
@@ -156,7 +178,39 @@ pub fn recv_packet(
     buffers: &mut [IoSliceMut<'_>],
     blocking: Blocking,
 ) -> io::Result<Received> {
-    recv_with(fd, buffers, blocking, libc::MSG_TRUNC)
+    recv_with(fd, buffers, blocking, libc::MSG_TRUNC, CONTROL_ROOM)
+}
+
+/// What kind of socket a receive is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// A stream: no boundaries.
+    Bytes,
+    /// Packets: [`Received::full_len`] is the real length of one.
+    Packets,
+}
+
+/// Receives bytes, and at most so many descriptors.
+///
+/// The kernel closes those beyond them without handing them over, and says so
+/// ([`Received::fds_lost`]): whoever sends more than is due gets none into this process. Who sent it is
+/// not asked for.
+///
+/// # Errors
+///
+/// As [`recv`].
+#[inline]
+pub fn recv_due(
+    fd: BorrowedFd<'_>,
+    buffers: &mut [IoSliceMut<'_>],
+    due: usize,
+    carries: Carries,
+    blocking: Blocking,
+) -> io::Result<Received> {
+    // Not `CMSG_SPACE`: the padding at its end would admit one more (kernel trap A2).
+    let room = if due == 0 { 0 } else { cmsg::HEADER + size_of::<c_int>() * due.min(MAX_FDS) };
+    let more_flags = if carries == Carries::Packets { libc::MSG_TRUNC } else { 0 };
+    recv_with(fd, buffers, blocking, more_flags, room)
 }
 
 /// Receives bytes alone, from a socket that the kernel keeps descriptors away from.
@@ -183,6 +237,7 @@ fn recv_with(
     buffers: &mut [IoSliceMut<'_>],
     blocking: Blocking,
     more_flags: c_int,
+    control_room: usize,
 ) -> io::Result<Received> {
     // Left as it is: most receives bring no control data, and clearing it would be 3 % of a small one.
     let mut control = MaybeUninit::<Control>::uninit();
@@ -192,9 +247,9 @@ fn recv_with(
         header.msg_iov = buffers.as_mut_ptr().cast();
         header.msg_iovlen = buffers.len() as _;
         header.msg_control = control.as_mut_ptr().cast::<c_void>();
-        header.msg_controllen = CONTROL_ROOM as _;
+        header.msg_controllen = control_room as _;
         // SAFETY: `header` points at `buffers`, whose `IoSliceMut`s have the layout of `iovec`,
-        // and at `control`, with its true length; both outlive the call and nobody else uses them.
+        // and at `control`, with no more than its length; both outlive the call and nobody else uses them.
         unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut header, flags) }
     })?;
     let room: usize = buffers.iter().map(|buffer| buffer.len()).sum();

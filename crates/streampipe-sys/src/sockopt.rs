@@ -148,3 +148,15 @@ pub fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
     };
     Ok(rustix::net::shutdown(fd, how)?)
 }
+
+/// Asks for a send buffer of so many bytes, which the kernel doubles, if it has not that much already.
+///
+/// # Errors
+///
+/// Those of `setsockopt(2)`. More than the system allows (`net.core.wmem_max`) is not an error: it gives what it does.
+pub fn make_send_room(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    if rustix::net::sockopt::socket_send_buffer_size(fd)? < 2 * bytes {
+        rustix::net::sockopt::set_socket_send_buffer_size(fd, bytes)?;
+    }
+    Ok(())
+}

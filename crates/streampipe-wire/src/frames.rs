@@ -35,20 +35,26 @@ pub struct Frames {
     bytes: u64,
     fds: u32,
     has_begun: bool,
-    in_file: bool,
+    /// The most payload of the last frame.
+    tail: u64,
 }
 
 impl Frames {
     /// The frames of a message whose payload comes with them.
     #[must_use]
     pub const fn new(kind: Kind, id: u64, totals: Totals) -> Self {
-        Self { kind, id, totals, bytes: 0, fds: 0, has_begun: false, in_file: false }
+        Self { kind, id, totals, bytes: 0, fds: 0, has_begun: false, tail: u64::MAX }
     }
 
-    /// The frames of a message whose payload is in a file: the first of its descriptors, which are counted with it.
+    /// Makes the last frame with payload one of at most so many bytes, at least 1 (unless there are none), if no
+    /// descriptors follow it.
+    ///
+    /// A sender that may have to give up inside of a frame can then complete it with anything and withdraw the
+    /// message, except inside of the last frame; and one that is small enough is taken as a whole or not at all.
     #[must_use]
-    pub const fn in_file(kind: Kind, id: u64, totals: Totals) -> Self {
-        Self { in_file: true, ..Self::new(kind, id, totals) }
+    pub const fn with_tail(self, bytes: u32) -> Self {
+        let tail = if bytes == 0 { 1 } else { bytes as u64 };
+        Self { tail, ..self }
     }
 
     /// Whether a frame has been taken, and not all of them.
@@ -58,8 +64,7 @@ impl Frames {
     }
 
     const fn is_done(&self) -> bool {
-        let payload_is = self.in_file || self.bytes == self.totals.bytes;
-        self.has_begun && payload_is && self.fds == self.totals.fds
+        self.has_begun && self.bytes == self.totals.bytes && self.fds == self.totals.fds
     }
 }
 
@@ -72,17 +77,17 @@ impl Iterator for Frames {
         }
         let left = self.totals.bytes - self.bytes;
         let left_fds = self.totals.fds - self.fds;
-        let length = if self.in_file { 0 } else { left.min(u64::from(MAX_PAYLOAD)) };
+        let keeps_tail = self.totals.fds == 0 && left > self.tail;
+        let until = if keeps_tail { left - self.tail } else { left };
+        let length = until.min(u64::from(MAX_PAYLOAD));
         // Only behind all of the payload, and never in the first frame.
         let fds = if self.has_begun && length == 0 { left_fds.min(u32::from(MAX_FDS)) } else { 0 };
-        let file_follows = self.in_file && !self.has_begun;
         let header = Header {
             kind: self.kind,
-            in_file: file_follows,
             fds: fds as u16,
             length: length as u32,
             rest_fds: left_fds - fds,
-            rest: if self.in_file && !file_follows { 0 } else { left - length },
+            rest: left - length,
             id: self.id,
         };
         let frame = Frame {

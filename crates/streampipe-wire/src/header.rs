@@ -9,9 +9,6 @@ pub const MAGIC: [u8; 2] = *b"SP";
 /// The version of the protocol: the third byte of each frame.
 pub const VERSION: u8 = 1;
 
-/// The flag that says that what is still to come of the payload is in a file.
-const IN_FILE: u16 = 1;
-
 /// The fixed part of a frame.
 ///
 /// All numbers are little-endian:
@@ -21,11 +18,11 @@ const IN_FILE: u16 = 1;
 /// | 0, 1 | `SP` |
 /// | 2 | version, 1 |
 /// | 3 | kind |
-/// | 4, 5 | flags |
+/// | 4, 5 | flags: 0, none is defined |
 /// | 6, 7 | how many descriptors come with this frame |
 /// | 8 to 11 | how many payload bytes follow this header |
 /// | 12 to 15 | how many descriptors of the message come with later frames |
-/// | 16 to 23 | how many payload bytes of the message come with later frames, or are in the file |
+/// | 16 to 23 | how many payload bytes of the message come with later frames |
 /// | 24 to 31 | correlation id |
 ///
 /// # Examples
@@ -42,8 +39,6 @@ const IN_FILE: u16 = 1;
 pub struct Header {
     /// What the frame is for.
     pub kind: Kind,
-    /// Whether `rest` bytes are in the file that is the message's first descriptor, and do not come in later frames.
-    pub in_file: bool,
     /// How many descriptors come with this frame, at most [`MAX_FDS`].
     pub fds: u16,
     /// How many payload bytes follow this header, at most [`MAX_PAYLOAD`].
@@ -60,7 +55,7 @@ impl Header {
     /// A header of an empty message.
     #[must_use]
     pub const fn new(kind: Kind, id: u64) -> Self {
-        Self { kind, in_file: false, fds: 0, length: 0, rest_fds: 0, rest: 0, id }
+        Self { kind, fds: 0, length: 0, rest_fds: 0, rest: 0, id }
     }
 
     /// Writes it as bytes.
@@ -70,7 +65,6 @@ impl Header {
         bytes[..2].copy_from_slice(&MAGIC);
         bytes[2] = VERSION;
         bytes[3] = self.kind.to_byte();
-        bytes[4..6].copy_from_slice(&u16::from(self.in_file).to_le_bytes());
         bytes[6..8].copy_from_slice(&self.fds.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.length.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.rest_fds.to_le_bytes());
@@ -92,12 +86,11 @@ impl Header {
         }
         let [r0, r1, r2, r3, r4, r5, r6, r7, id @ ..] = rest;
         let flags = u16::from_le_bytes([f0, f1]);
-        let Some(known) = Kind::from_byte(kind).filter(|_| flags & !IN_FILE == 0) else {
+        let Some(known) = Kind::from_byte(kind).filter(|_| flags == 0) else {
             return Err(Malformed::Unknown { kind, flags });
         };
         let header = Self {
             kind: known,
-            in_file: flags & IN_FILE != 0,
             fds: u16::from_le_bytes([n0, n1]),
             length: u32::from_le_bytes([l0, l1, l2, l3]),
             rest_fds: u32::from_le_bytes([d0, d1, d2, d3]),
@@ -110,7 +103,7 @@ impl Header {
     /// Whether more frames of the same message must follow.
     #[must_use]
     pub const fn has_more(&self) -> bool {
-        (self.rest > 0 && !self.in_file) || self.rest_fds > 0
+        self.rest > 0 || self.rest_fds > 0
     }
 
     /// The whole frame's length in bytes.
@@ -123,12 +116,9 @@ impl Header {
         let in_bounds = self.length <= MAX_PAYLOAD && self.fds <= MAX_FDS;
         let adds_up = self.rest.checked_add(u64::from(self.length)).is_some()
             && self.rest_fds.checked_add(u32::from(self.fds)).is_some();
-        // All of a payload that is in a file is there, the file is still to come, and it is not empty.
-        let file_makes_sense = !self.in_file
-            || (self.length == 0 && self.fds == 0 && self.rest_fds > 0 && self.rest > 0);
         let says_nothing = self.kind == Kind::Withdrawal;
         let is_silent = self.length == 0 && self.fds == 0 && self.rest == 0 && self.rest_fds == 0;
-        in_bounds && adds_up && file_makes_sense && (is_silent || !says_nothing)
+        in_bounds && adds_up && (is_silent || !says_nothing)
     }
 
     fn counts(&self) -> Malformed {

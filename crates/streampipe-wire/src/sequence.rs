@@ -4,7 +4,7 @@ use crate::{Header, Kind, Malformed};
 pub const MAX_FDS: u16 = 253;
 
 /// The most payload bytes in one frame.
-pub const MAX_PAYLOAD: u32 = 65_504;
+pub const MAX_PAYLOAD: u32 = 65_536;
 
 /// Where a frame stands in its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Sequence {
         self.begun = (place != Place::Withdrawn && header.has_more()).then_some(Begun {
             kind: header.kind,
             id: header.id,
-            rest: if header.in_file { 0 } else { header.rest },
+            rest: header.rest,
             rest_fds: header.rest_fds,
         });
         Ok(place)
@@ -83,7 +83,7 @@ impl Sequence {
     }
 
     fn check_first(&self, header: &Header) -> Result<Place, Malformed> {
-        let carries_something = header.length > 0 || header.rest == 0 || header.in_file;
+        let carries_something = header.length > 0 || header.rest == 0;
         if header.kind == Kind::Withdrawal || header.fds > 0 || !carries_something {
             return Err(out_of_turn(0, 0, header));
         }
@@ -96,7 +96,7 @@ impl Begun {
         if header.kind == Kind::Withdrawal && header.id == self.id {
             return Ok(Place::Withdrawn);
         }
-        let is_same = header.kind == self.kind && header.id == self.id && !header.in_file;
+        let is_same = header.kind == self.kind && header.id == self.id;
         let (bytes, fds) = brought_and_left(header);
         let adds_up = bytes == self.rest && fds == u64::from(self.rest_fds);
         let in_order = if self.rest > 0 {

@@ -52,6 +52,7 @@ mod call;
 mod end;
 mod inherit;
 pub mod join;
+mod message;
 pub mod os;
 mod process;
 mod relay;
@@ -64,11 +65,15 @@ pub use end::{
     SeqPacket, Stream, WriteHalf, pair,
 };
 pub use inherit::{NotInherited, inherited};
+pub use message::{
+    Budget, Bytes, Message, Messages, RawChannel, RecvError, SendError, SendReason, TooLarge,
+};
 pub use process::{
     Child, Fork, ForkRefused, StatusUnavailable, StopSchedule, fork, fork_unchecked,
 };
 pub use relay::{CopyError, copy_both, copy_both_timeout};
 pub use spawn::{Command, Inheritable, Resource, SpawnError, SpawnStep, Stdio, UnreadableCommand};
+pub use streampipe_wire::{Malformed, Torn};
 pub use zygote::{Death, Deaths, Worker, Zygote};
 
 /// The README's examples, compiled and run.

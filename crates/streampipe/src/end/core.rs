@@ -12,14 +12,14 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use streampipe_sys::cmsg::MAX_FDS;
-use streampipe_sys::message::{self, Received};
+use streampipe_sys::message::{self, Blocking, Carries, Received};
 use streampipe_sys::open::{self, numbers};
 use streampipe_sys::wait::Interest;
-use streampipe_sys::{fd, pipe, queue, sockopt};
+use streampipe_sys::{fd, pipe, queue, sockopt, table};
 
 use super::held::Held;
 use super::modes::{Modes, Waiting};
@@ -31,6 +31,9 @@ use crate::call::{Family, Type};
 
 /// The most buffers one call takes (`UIO_MAXIOV`); the rest waits for the next call, as in std.
 const MOST_BUFFERS: usize = 1024;
+
+/// Held from a look for room in the descriptor table until what comes has taken it.
+static ROOM: Mutex<()> = Mutex::new(());
 
 const NO_FDS_IN_PIPES: &str = "this end is two pipes, and descriptors travel over sockets only";
 
@@ -302,12 +305,103 @@ impl End {
         Ok(sent)
     }
 
+    /// Receives bytes of an end that carries messages, and at most so many descriptors. 0 bytes are the end.
+    #[inline]
+    pub(crate) fn recv_due(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        due: usize,
+        waiting: Waiting,
+    ) -> io::Result<Received> {
+        if let Some(held) = self.take_anything_held(buffers) {
+            return Ok(held);
+        }
+        if self.outlet.is_some() {
+            return self.receive(buffers, waiting);
+        }
+        self.patiently(Interest::Readable, waiting, |blocking| {
+            self.recv_into_room(buffers, due, Carries::Bytes, blocking)
+        })
+    }
+
+    /// One receive that takes descriptors only if there is room for all that are due.
+    #[inline]
+    pub(super) fn recv_into_room(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        due: usize,
+        carries: Carries,
+        blocking: Blocking,
+    ) -> io::Result<Received> {
+        if due == 0 {
+            return message::recv_due(self.fd.as_fd(), buffers, due, carries, blocking);
+        }
+        // Other receives of this library do not take the room between the two steps.
+        let _alone = ROOM.lock().unwrap_or_else(PoisonError::into_inner);
+        table::look_for_room(due, &self.fd)?;
+        message::recv_due(self.fd.as_fd(), buffers, due, carries, Blocking::Never)
+    }
+
+    /// Asks for room for so many bytes on their way, if there is less; the system may give less.
+    pub(crate) fn make_room(&self, bytes: usize) -> io::Result<()> {
+        if self.outlet.is_some() {
+            return Ok(());
+        }
+        sockopt::make_send_room(self.fd.as_fd(), bytes)
+    }
+
+    /// Stops asking the kernel who sent what.
+    pub(crate) fn stop_attesting(&self) {
+        if self.outlet.is_none() {
+            // Refused where it cannot be asked for either.
+            let _ = sockopt::attest_credentials(self.fd.as_fd(), false);
+            let _ = sockopt::attest_pidfd(self.fd.as_fd(), false);
+        }
+    }
+
+    /// How a read that starts now may wait.
+    pub(crate) fn read_waiting(&self) -> Waiting {
+        self.modes.reading()
+    }
+
+    /// How a write that starts now may wait.
+    pub(crate) fn write_waiting(&self) -> Waiting {
+        self.modes.writing()
+    }
+
+    /// Whether descriptors that come are not to be taken.
+    pub(crate) fn refuses_fds(&self) -> bool {
+        self.side().refusal() != Refusal::None
+    }
+
     // --- shared by streams and packets ---
+
+    /// What an earlier call left for the next one. If it does not fit, it is cut, and says so.
+    #[inline]
+    pub(super) fn take_anything_held(&self, buffers: &mut [IoSliceMut<'_>]) -> Option<Received> {
+        let mut held = self.side().held()?;
+        let front = held.front_mut()?;
+        let full_len = front.len();
+        let len = front.scatter(buffers);
+        let fds = std::mem::take(&mut front.fds);
+        self.side().settle(&mut held);
+        Some(Received { len, full_len, fds, ..Received::nothing() })
+    }
 
     /// One send with descriptors, after the checks that need no call.
     pub(super) fn send_with_fds(
         &self,
         bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+        waiting: Waiting,
+    ) -> io::Result<usize> {
+        self.send_parts(&[IoSlice::new(bytes)], fds, waiting)
+    }
+
+    /// The same from several places.
+    pub(crate) fn send_parts(
+        &self,
+        parts: &[IoSlice<'_>],
         fds: &[BorrowedFd<'_>],
         waiting: Waiting,
     ) -> io::Result<usize> {
@@ -318,16 +412,16 @@ impl End {
             if !fds.is_empty() {
                 return Err(io::Error::new(io::ErrorKind::Unsupported, NO_FDS_IN_PIPES));
             }
-            return self.write_to_pipe(outlet, &[IoSlice::new(bytes)], waiting);
+            return self.write_to_pipe(outlet, parts, waiting);
         }
-        if !self.side().allows_self() {
+        if !fds.is_empty() && !self.side().allows_self() {
             let given = fds.iter().map(AsRawFd::as_raw_fd);
             if let Some(index) = self.link.find_own(given) {
                 return Err(FdError::OverItself { index }.into());
             }
         }
         self.patiently(Interest::Writable, waiting, |blocking| {
-            message::send_with_fds(self.fd.as_fd(), &[IoSlice::new(bytes)], fds, blocking)
+            message::send_with_fds(self.fd.as_fd(), parts, fds, blocking)
         })
     }
 

@@ -21,6 +21,12 @@ impl Waiting {
         matches!(self, Self::Until(deadline) if Instant::now() >= deadline)
     }
 
+    /// At most so long from now.
+    pub(crate) fn within(timeout: Duration) -> Self {
+        // One that ends after all clocks is none.
+        Instant::now().checked_add(timeout).map_or(Self::Forever, Self::Until)
+    }
+
     pub(crate) fn deadline(self) -> Option<Instant> {
         match self {
             Self::Until(deadline) => Some(deadline),

@@ -1,9 +1,9 @@
 //! Packets: what `SeqPacket` and `Datagram` do with an [`End`].
 
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use streampipe_sys::message::{self, Blocking, Received};
+use streampipe_sys::message::{self, Blocking, Carries, Received};
 use streampipe_sys::open::numbers;
 use streampipe_sys::queue;
 use streampipe_sys::wait::{Interest, peer_has_finished};
@@ -44,12 +44,18 @@ impl End {
         } else {
             self.send_with_fds(bytes, fds, waiting)
         };
-        sent.inspect_err(|error| {
-            // A reset told to a sender is not told again; a receiver has a right to it, too.
-            if error.kind() == io::ErrorKind::ConnectionReset && ending == Ending::Reported {
-                self.side().remember_reset();
-            }
-        })
+        if ending == Ending::Never {
+            sent
+        } else {
+            sent.inspect_err(|error| self.note_reset(error))
+        }
+    }
+
+    /// A reset told to a sender is not told again; a receiver has a right to it, too.
+    fn note_reset(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::ConnectionReset {
+            self.side().remember_reset();
+        }
     }
 
     pub(super) fn recv_packet(
@@ -61,7 +67,10 @@ impl End {
         if let Some(taken) = self.take_held(buffer, Taking::Bytes) {
             return taken.map(|(len, _)| len);
         }
-        let Answer::Packet(received) = self.ask_for_packet(buffer, ending, waiting)? else {
+        let Answer::Packet(received) = self.ask_for_packet(ending, waiting, &mut |blocking| {
+            message::recv_packet(self.as_fd(), &mut [IoSliceMut::new(buffer)], blocking)
+        })?
+        else {
             // What another thread met while this call slept comes before the end.
             return self
                 .take_held(buffer, Taking::Bytes)
@@ -83,7 +92,10 @@ impl End {
         if let Some(taken) = self.take_held(buffer, Taking::BytesAndFds) {
             return taken;
         }
-        let Answer::Packet(received) = self.ask_for_packet(buffer, ending, waiting)? else {
+        let Answer::Packet(received) = self.ask_for_packet(ending, waiting, &mut |blocking| {
+            message::recv_packet(self.as_fd(), &mut [IoSliceMut::new(buffer)], blocking)
+        })?
+        else {
             return self.take_held(buffer, Taking::BytesAndFds).unwrap_or(Ok((0, Vec::new())));
         };
         check_length(&received, buffer.len())?;
@@ -91,6 +103,43 @@ impl End {
             return Err(self.keep_for_later(&[IoSliceMut::new(buffer)], received));
         }
         Ok((received.len, received.fds))
+    }
+
+    /// Receives one packet of an end that carries messages, with at most so many descriptors; `None` is the end.
+    ///
+    /// A packet longer than the buffers says so in [`Received::full_len`]. A packet of 0 bytes is an error.
+    pub(crate) fn recv_packet_due(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        due: usize,
+        waiting: Waiting,
+    ) -> io::Result<Option<Received>> {
+        if let Some(held) = self.take_anything_held(buffers) {
+            return Ok(Some(held));
+        }
+        let answer = self.ask_for_packet(Ending::Reported, waiting, &mut |blocking| {
+            self.recv_into_room(buffers, due, Carries::Packets, blocking)
+        })?;
+        match answer {
+            Answer::Packet(received) => Ok(Some(received)),
+            Answer::End => Ok(None),
+        }
+    }
+
+    /// Sends one packet of at least 1 byte.
+    #[inline]
+    pub(crate) fn send_packet_bytes(&self, packet: &[u8], waiting: Waiting) -> io::Result<usize> {
+        self.write(packet, waiting).inspect_err(|error| self.note_reset(error))
+    }
+
+    /// Sends one packet made of several parts; all of it or nothing.
+    pub(crate) fn send_packet_parts(
+        &self,
+        parts: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+        waiting: Waiting,
+    ) -> io::Result<usize> {
+        self.send_parts(parts, fds, waiting).inspect_err(|error| self.note_reset(error))
     }
 
     /// Hands over the packet that waits in front, if one does. One that does not fit stays.
@@ -118,12 +167,12 @@ impl End {
     /// Receives, and tells a packet of 0 bytes, the end, and a reset before data apart.
     fn ask_for_packet(
         &self,
-        buffer: &mut [u8],
         ending: Ending,
         waiting: Waiting,
+        receive: &mut impl FnMut(Blocking) -> io::Result<Received>,
     ) -> io::Result<Answer> {
         loop {
-            match self.receive_packet(buffer, waiting) {
+            match self.receive_packet(waiting, receive) {
                 // The kernel reports the reset before the packets that were queued when it
                 // happened (C4). It comes once, so the next turn gets the first of them.
                 Err(error)
@@ -133,7 +182,7 @@ impl End {
                     self.side().remember_reset();
                 }
                 Ok(received) if ending == Ending::Reported && says_nothing(&received) => {
-                    if let Some(answer) = self.end_or_empty(buffer)? {
+                    if let Some(answer) = self.end_or_empty(receive)? {
                         return Ok(answer);
                     }
                 }
@@ -149,7 +198,10 @@ impl End {
     /// after that, and answers 0 although a packet came in between (seen with Linux 6.18, once in
     /// some 20,000 packets that were sent just before a close). So what is queued decides: as long
     /// as there is something, it was not the end.
-    fn end_or_empty(&self, buffer: &mut [u8]) -> io::Result<Option<Answer>> {
+    fn end_or_empty(
+        &self,
+        receive: &mut impl FnMut(Blocking) -> io::Result<Received>,
+    ) -> io::Result<Option<Answer>> {
         if !peer_has_finished(self.as_fd())? {
             return Err(PacketError::Empty.into());
         }
@@ -158,7 +210,7 @@ impl End {
             return Ok(None);
         }
         // Nothing is added any more. Where `/proc` does not tell of descriptors, one more look does.
-        match self.receive_packet(buffer, Waiting::Never) {
+        match self.receive_packet(Waiting::Never, receive) {
             Ok(received) if says_nothing(&received) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             other => return other.map(|received| Some(Answer::Packet(received))),
@@ -169,10 +221,13 @@ impl End {
         Ok(Some(Answer::End))
     }
 
-    fn receive_packet(&self, buffer: &mut [u8], waiting: Waiting) -> io::Result<Received> {
-        let buffers = &mut [IoSliceMut::new(buffer)];
+    fn receive_packet(
+        &self,
+        waiting: Waiting,
+        receive: &mut impl FnMut(Blocking) -> io::Result<Received>,
+    ) -> io::Result<Received> {
         self.patiently(Interest::Readable, waiting, |blocking: Blocking| {
-            let first = message::recv_packet(self.as_fd(), buffers, blocking);
+            let first = receive(blocking);
             if waiting == Waiting::Never
                 || !would_block(&first)
                 || !peer_has_finished(self.as_fd())?
@@ -182,7 +237,7 @@ impl End {
             // Reading was shut down: for a datagram, `poll` says readable for ever, a call that may
             // sleep returns 0, and this one says wait. Asked once more, for what was queued between
             // the first answer and the shutdown.
-            let again = message::recv_packet(self.as_fd(), buffers, Blocking::Never);
+            let again = receive(Blocking::Never);
             if would_block(&again) {
                 return Ok(Received::nothing());
             }

@@ -12,6 +12,7 @@ use super::handle::{handle_methods, handle_traits};
 use super::modes::Waiting;
 use super::packets::Ending;
 use crate::call::Type;
+use crate::message::{Carries, Core};
 
 const KIND: Type = Type::SEQPACKET;
 
@@ -52,6 +53,11 @@ pub struct SeqPacket {
 
 impl SeqPacket {
     handle_methods!(SeqPacket);
+
+    /// What a channel over these packets is made of.
+    pub(crate) fn into_core(self) -> Core {
+        Core::new(self.end, Carries::Packets)
+    }
 
     /// Receives a packet as [`recv`](Self::recv), within a bound of its own.
     pub(crate) fn recv_within(&self, buffer: &mut [u8], waiting: Waiting) -> io::Result<usize> {

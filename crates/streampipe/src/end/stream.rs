@@ -14,6 +14,7 @@ use super::modes::Waiting;
 use super::patience::Look;
 use super::{ConvertError, ReadHalf, WriteHalf};
 use crate::call::Type;
+use crate::message::{Carries, Core};
 
 const KIND: Type = Type::STREAM;
 
@@ -61,6 +62,11 @@ pub struct Stream {
 
 impl Stream {
     handle_methods!(Stream);
+
+    /// What a channel over this stream is made of.
+    pub(crate) fn into_core(self) -> Core {
+        Core::new(self.end, Carries::Bytes)
+    }
 
     /// An end that is two pipes.
     pub(crate) fn from_pipes(reader: OwnedFd, writer: OwnedFd) -> Self {

@@ -15,6 +15,8 @@ mod faults;
 mod hello;
 /// The child's side: which end is adopted, and which never.
 mod inherit;
+/// Whole messages, of bytes and typed.
+mod messages;
 /// Other libraries' defects, which we do not have.
 mod regression;
 /// Both directions at once.

@@ -1,0 +1,184 @@
+use std::borrow::Borrow;
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::sync::{Arc, Weak};
+
+use super::pool::Pool;
+
+/// A payload: bytes that are received, passed on and dropped without being copied.
+///
+/// It derefs to `[u8]`. The memory of a received payload goes back to its channel, which uses it again; so one
+/// that is kept for long is better taken over with [`into_vec`](Self::into_vec).
+///
+/// # Examples
+///
+/// ```
+/// use streampipe::Bytes;
+///
+/// let bytes = Bytes::from(b"four".to_vec());
+/// assert_eq!(bytes, b"four");
+/// assert_eq!(&bytes[1..3], b"ou");
+/// ```
+pub struct Bytes {
+    body: Body,
+    range: Range<usize>,
+}
+
+enum Body {
+    Own(Buffer),
+    Shared(Arc<Buffer>),
+}
+
+/// Memory that was allocated, and where it goes afterwards.
+struct Buffer {
+    memory: Vec<u8>,
+    pool: Weak<Pool>,
+}
+
+impl Bytes {
+    /// The first `len` bytes of a buffer that goes back into the pool.
+    pub(super) fn pooled(memory: Vec<u8>, len: usize, pool: &Arc<Pool>) -> Self {
+        let pool = Arc::downgrade(pool);
+        Self { body: Body::Own(Buffer { memory, pool }), range: 0..len }
+    }
+
+    /// Takes the bytes out; they are copied only if they are part of something larger, or shared.
+    #[must_use]
+    pub fn into_vec(mut self) -> Vec<u8> {
+        let range = self.range.clone();
+        match &mut self.body {
+            Body::Own(buffer) if range.start == 0 => {
+                let mut memory = std::mem::take(&mut buffer.memory);
+                memory.truncate(range.end);
+                memory
+            }
+            Body::Own(_) | Body::Shared(_) => self.to_vec(),
+        }
+    }
+
+    /// Returns the bytes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        let buffer = match &self.body {
+            Body::Own(buffer) => buffer,
+            Body::Shared(buffer) => buffer,
+        };
+        &buffer.memory[self.range.clone()]
+    }
+
+    /// Makes the memory shared, so that parts of it can be handed out.
+    pub(crate) fn share(self) -> Self {
+        let body = match self.body {
+            Body::Own(buffer) => Body::Shared(Arc::new(buffer)),
+            shared @ Body::Shared(_) => shared,
+        };
+        Self { body, range: self.range }
+    }
+
+    /// The part of these bytes that this slice is, if it is a part of them, and they are shared.
+    pub(crate) fn part(&self, slice: &[u8]) -> Option<Self> {
+        let Body::Shared(buffer) = &self.body else { return None };
+        let offset = (slice.as_ptr() as usize).checked_sub(buffer.memory.as_ptr() as usize)?;
+        let range = offset..offset.checked_add(slice.len())?;
+        (range.end <= self.range.end && range.start >= self.range.start)
+            .then(|| Self { body: Body::Shared(Arc::clone(buffer)), range })
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if self.memory.is_empty() {
+            return;
+        }
+        if let Some(pool) = self.pool.upgrade() {
+            pool.give(std::mem::take(&mut self.memory));
+        }
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Borrow<[u8]> for Bytes {
+    fn borrow(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Default for Bytes {
+    fn default() -> Self {
+        Self::from(Vec::new())
+    }
+}
+
+/// Shares the memory where it is shared already, and copies it else.
+impl Clone for Bytes {
+    fn clone(&self) -> Self {
+        match &self.body {
+            Body::Own(_) => Self::from(self.to_vec()),
+            Body::Shared(buffer) => {
+                Self { body: Body::Shared(Arc::clone(buffer)), range: self.range.clone() }
+            }
+        }
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(memory: Vec<u8>) -> Self {
+        let range = 0..memory.len();
+        Self { body: Body::Own(Buffer { memory, pool: Weak::new() }), range }
+    }
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(bytes: &[u8]) -> Self {
+        Self::from(bytes.to_vec())
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Bytes {
+    fn from(bytes: &[u8; N]) -> Self {
+        Self::from(bytes.to_vec())
+    }
+}
+
+impl From<Bytes> for Vec<u8> {
+    fn from(bytes: Bytes) -> Self {
+        bytes.into_vec()
+    }
+}
+
+impl<T: AsRef<[u8]> + ?Sized> PartialEq<T> for Bytes {
+    fn eq(&self, other: &T) -> bool {
+        self.as_slice() == other.as_ref()
+    }
+}
+
+impl Eq for Bytes {}
+
+impl std::hash::Hash for Bytes {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.as_slice().hash(state);
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// More than this is cut off.
+        const SHOWN: usize = 64;
+        let shown = self.as_slice().get(..SHOWN).unwrap_or(self);
+        write!(f, "Bytes({}: b\"{}\"", self.len(), shown.escape_ascii())?;
+        f.write_str(if self.len() > SHOWN { "...)" } else { ")" })
+    }
+}

@@ -1,0 +1,56 @@
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::BorrowedFd;
+
+use streampipe_sys::message::Received;
+
+use crate::end::{End, Waiting};
+
+/// An end, and whether frames are packets on it or follow each other as bytes.
+#[derive(Debug)]
+pub(super) struct Carrier {
+    pub(super) end: End,
+    pub(super) carries: Carries,
+}
+
+/// How frames are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carries {
+    /// A packet is a frame (`SOCK_SEQPACKET`).
+    Packets,
+    /// Frames follow each other (`SOCK_STREAM`).
+    Bytes,
+}
+
+impl Carrier {
+    /// Receives what comes next, with at most so many descriptors; `None` is the end.
+    #[inline]
+    pub(super) fn receive(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        due: usize,
+        waiting: Waiting,
+    ) -> io::Result<Option<Received>> {
+        match self.carries {
+            Carries::Packets => self.end.recv_packet_due(buffers, due, waiting),
+            Carries::Bytes => {
+                self.end.recv_due(buffers, due, waiting).map(|it| Some(it).filter(|it| it.len > 0))
+            }
+        }
+    }
+
+    /// Sends a frame, or a part of one if frames are bytes; returns how many bytes were taken.
+    #[inline]
+    pub(super) fn send(
+        &self,
+        parts: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+        waiting: Waiting,
+    ) -> io::Result<usize> {
+        match (self.carries, parts, fds) {
+            (Carries::Packets, [one], []) => self.end.send_packet_bytes(one, waiting),
+            (Carries::Packets, ..) => self.end.send_packet_parts(parts, fds, waiting),
+            (Carries::Bytes, [one], []) => self.end.write(one, waiting),
+            (Carries::Bytes, ..) => self.end.send_parts(parts, fds, waiting),
+        }
+    }
+}

@@ -1,0 +1,286 @@
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use streampipe_sys::wait::pause;
+
+use super::carrier::Carrier;
+use super::incoming::{Incoming, Inlet};
+use super::mail::Mail;
+use super::outgoing::{Outbound, Outgoing, Posting};
+use super::pool::Pool;
+use super::turn::{Busy, Turn};
+use super::{Budget, RecvError, SendReason};
+use crate::end::{End, Waiting};
+
+pub(crate) use super::assembly::Arrived;
+pub(crate) use super::carrier::Carries;
+use super::mail::Want;
+
+/// Room for several frames on their way, in bytes: with the default of Linux a sender of many fills it and sleeps until
+/// three quarters are read, so that the two sides take turns (measured: half as fast).
+const SEND_ROOM: usize = 256 << 10;
+
+/// How often it is looked whether there is room in the descriptor table now.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// How long somebody who wants something else waits for others to take what fills the queues.
+const UNCLAIMED: Duration = Duration::from_secs(1);
+
+/// A channel for whole messages, of which every method takes `&self`.
+#[derive(Debug)]
+pub(crate) struct Core {
+    carrier: Carrier,
+    outgoing: Turn<Outgoing>,
+    mail: Mutex<Mail>,
+    pool: Arc<Pool>,
+    budget: Mutex<Budget>,
+}
+
+impl Core {
+    pub(crate) fn new(end: End, carries: Carries) -> Self {
+        end.stop_attesting();
+        // As much as there is will do.
+        let _ = end.make_room(SEND_ROOM);
+        Self {
+            carrier: Carrier { end, carries },
+            outgoing: Turn::new(Outgoing::default()),
+            mail: Mutex::new(Mail::new()),
+            pool: Arc::default(),
+            budget: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn end(&self) -> &End {
+        &self.carrier.end
+    }
+
+    pub(crate) fn carries(&self) -> Carries {
+        self.carrier.carries
+    }
+
+    pub(crate) fn set_budget(&self, budget: Budget) {
+        *self.budget.lock().unwrap_or_else(PoisonError::into_inner) = budget;
+    }
+
+    pub(crate) fn budget(&self) -> Budget {
+        *self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A buffer to encode into, which is empty.
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    // --- sending ---
+
+    /// Sends a whole message, or nothing of it.
+    pub(crate) fn send(&self, message: &Outbound<'_>, waiting: Waiting) -> Result<(), SendReason> {
+        let mut outgoing = self.outgoing.take(waiting).map_err(|busy| match busy {
+            Busy::Now => SendReason::Full,
+            Busy::TimedOut => SendReason::TimedOut,
+        })?;
+        let mut posting = Posting::new(message, self.carrier.carries, waiting);
+        match posting.advance(&self.carrier, &mut outgoing, message, waiting) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                posting.withdraw(&self.carrier, &mut outgoing);
+                Err(SendReason::from_end(error))
+            }
+        }
+    }
+
+    // --- receiving ---
+
+    /// Receives a whole message of the kind that is wanted.
+    ///
+    /// If several threads wait, one of them reads for all.
+    pub(crate) fn receive(&self, want: Want, waiting: Waiting) -> Result<Arrived, RecvError> {
+        let mut mail = self.lock();
+        let mut stall = Stall::default();
+        loop {
+            if let Some(arrived) = mail.take(want) {
+                mail.wake_a_reader();
+                return Ok(arrived);
+            }
+            let budget = self.budget();
+            let is_full = mail.is_full(&budget);
+            if is_full && stall.is_over(&mail) {
+                let (messages, requests) = mail.counts();
+                return Err(RecvError::Unclaimed { messages, requests });
+            }
+            let incoming = if is_full { None } else { mail.incoming.take() };
+            let Some(incoming) = incoming else {
+                mail = self.wait(mail, want, waiting, is_full)?;
+                continue;
+            };
+            drop(mail);
+            let mut reading = Reading { core: self, incoming: Some(incoming) };
+            let step = reading.advance(budget, waiting);
+            mail = reading.stop();
+            match step {
+                Ok(arrived) if want.is_met_by(arrived.kind, arrived.id) => {
+                    mail.wake_a_reader();
+                    return Ok(arrived);
+                }
+                Ok(arrived) => mail = self.sort(mail, arrived),
+                Err(RecvError::NoRoom { .. })
+                    if waiting.deadline().is_some() && !waiting.is_over() =>
+                {
+                    drop(mail);
+                    pause(LOOK_AGAIN, waiting.deadline()).map_err(RecvError::Io)?;
+                    mail = self.lock();
+                }
+                Err(error) => {
+                    mail.wake_a_reader();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Waits until somebody says that there is something to do.
+    fn wait<'core>(
+        &'core self,
+        mut mail: MutexGuard<'core, Mail>,
+        want: Want,
+        waiting: Waiting,
+        is_full: bool,
+    ) -> Result<MutexGuard<'core, Mail>, RecvError> {
+        let left = match waiting {
+            Waiting::Never => return Err(RecvError::Empty),
+            Waiting::Forever if is_full => Some(UNCLAIMED),
+            Waiting::Forever => None,
+            Waiting::Until(deadline) => Some(deadline.saturating_duration_since(Instant::now()))
+                .map(|left| if is_full { left.min(UNCLAIMED) } else { left }),
+        };
+        if waiting.is_over() {
+            return Err(RecvError::TimedOut);
+        }
+        let waiter = mail.add_waiter(want);
+        mail = match left {
+            None => waiter.woken.wait(mail).unwrap_or_else(PoisonError::into_inner),
+            Some(left) => {
+                let woken = waiter.woken.wait_timeout(mail, left);
+                woken.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        mail.remove_waiter(&waiter);
+        if waiting.is_over() {
+            // It may have been told to read.
+            mail.wake_a_reader();
+        }
+        Ok(mail)
+    }
+
+    /// Puts a message where it is looked for. What nobody waits for is dropped while nothing is locked, for
+    /// closing a descriptor can take time.
+    fn sort<'core>(
+        &'core self,
+        mut mail: MutexGuard<'core, Mail>,
+        arrived: Arrived,
+    ) -> MutexGuard<'core, Mail> {
+        match mail.sort(arrived) {
+            None => mail,
+            Some(late) => {
+                drop(mail);
+                drop(late);
+                self.lock()
+            }
+        }
+    }
+
+    // --- calls ---
+
+    /// Opens a place for an answer.
+    pub(crate) fn open_call(&self) -> OpenCall<'_> {
+        OpenCall { core: self, id: self.lock().open_call() }
+    }
+
+    /// How many answers came that nobody waited for any more.
+    pub(crate) fn late_answers(&self) -> u64 {
+        self.lock().late
+    }
+
+    /// Whether nothing has been received that nobody has taken.
+    pub(crate) fn is_untouched(&self) -> bool {
+        let mail = self.lock();
+        let is_between = mail.incoming.as_ref().is_some_and(|it| it.is_between_messages());
+        is_between && mail.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Mail> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to read for all who wait, until it is dropped.
+struct Reading<'core> {
+    core: &'core Core,
+    /// `Some` until it is given back.
+    incoming: Option<Box<Incoming>>,
+}
+
+impl<'core> Reading<'core> {
+    fn advance(&mut self, budget: Budget, waiting: Waiting) -> Result<Arrived, RecvError> {
+        let (carrier, pool) = (&self.core.carrier, &self.core.pool);
+        let budget = if carrier.end.refuses_fds() { budget.message_fds(0) } else { budget };
+        let Some(incoming) = &mut self.incoming else { return Err(RecvError::Empty) };
+        incoming.advance(&Inlet { carrier, pool, budget }, waiting)
+    }
+
+    fn stop(mut self) -> MutexGuard<'core, Mail> {
+        let mut mail = self.core.lock();
+        mail.incoming = self.incoming.take();
+        mail
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        if let Some(incoming) = self.incoming.take() {
+            let mut mail = self.core.lock();
+            mail.incoming = Some(incoming);
+            mail.wake_a_reader();
+        }
+    }
+}
+
+/// Since when nothing was taken out of full queues.
+#[derive(Debug, Default)]
+struct Stall {
+    seen: Option<(u64, Instant)>,
+}
+
+impl Stall {
+    fn is_over(&mut self, mail: &Mail) -> bool {
+        match self.seen {
+            Some((taken, since)) if taken == mail.taken => since.elapsed() >= UNCLAIMED,
+            _ => {
+                self.seen = Some((mail.taken, Instant::now()));
+                false
+            }
+        }
+    }
+}
+
+/// A place for the answer to a request, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenCall<'core> {
+    core: &'core Core,
+    pub(crate) id: u64,
+}
+
+impl Drop for OpenCall<'_> {
+    fn drop(&mut self) {
+        let late = self.core.lock().close_call(self.id);
+        drop(late);
+    }
+}
+
+/// Borrows a channel's descriptor.
+impl Core {
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.carrier.end.as_fd()
+    }
+}

@@ -1,0 +1,9 @@
+//! What can go wrong with messages: a variant for each thing that a caller would do differently.
+
+mod recv;
+mod send;
+mod too_large;
+
+pub use recv::RecvError;
+pub use send::{SendError, SendReason};
+pub use too_large::TooLarge;

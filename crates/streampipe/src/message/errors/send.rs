@@ -1,0 +1,152 @@
+use std::{error, fmt, io};
+
+use super::TooLarge;
+use crate::{FdError, PeerGone};
+
+/// A message that was not sent; gives it back, if it was given away.
+///
+/// Nothing of it reaches the peer, and the channel can be used further.
+///
+/// # Examples
+///
+/// ```
+/// use streampipe::{RawChannel, SendReason};
+///
+/// let (ours, theirs) = RawChannel::pair()?;
+/// drop(theirs);
+/// let error = ours.send(b"is anybody there?", &[]).unwrap_err();
+/// assert!(matches!(error.reason(), SendReason::Closed));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct SendError<T = ()> {
+    message: T,
+    reason: SendReason,
+}
+
+/// Why a message was not sent.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SendReason {
+    /// There is no room for it now, and the call does not wait.
+    Full,
+    /// There was no room for all of it before the deadline.
+    TimedOut,
+    /// The peer has closed its end, or reads no more; or our direction was shut down.
+    Closed,
+    /// The peer's process has ended, and somebody else holds its end.
+    PeerGone(PeerGone),
+    /// A message that no frame can announce.
+    TooLarge(TooLarge),
+    /// The peer refuses descriptors (`EPERM`).
+    FdsRefused,
+    /// A descriptor that cannot go over this channel.
+    Fd(FdError),
+    /// The system refused: `ETOOMANYREFS` if more descriptors are in flight than this user may have.
+    Io(io::Error),
+}
+
+impl<T> SendError<T> {
+    pub(crate) fn new(message: T, reason: SendReason) -> Self {
+        Self { message, reason }
+    }
+
+    /// Says why.
+    #[must_use]
+    pub fn reason(&self) -> &SendReason {
+        &self.reason
+    }
+
+    /// Takes the message back.
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        self.message
+    }
+
+    /// Takes both.
+    #[must_use]
+    pub fn into_parts(self) -> (T, SendReason) {
+        (self.message, self.reason)
+    }
+}
+
+impl SendReason {
+    /// What the system said when this end was written to.
+    pub(in crate::message) fn from_end(error: io::Error) -> Self {
+        let inside = error.get_ref();
+        if let Some(gone) = inside.and_then(|inside| inside.downcast_ref::<PeerGone>()) {
+            return Self::PeerGone(*gone);
+        }
+        if let Some(error) = inside.and_then(|inside| inside.downcast_ref::<FdError>()) {
+            return Self::Fd(*error);
+        }
+        match error.kind() {
+            io::ErrorKind::WouldBlock => Self::Full,
+            io::ErrorKind::TimedOut => Self::TimedOut,
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::Closed,
+            io::ErrorKind::PermissionDenied => Self::FdsRefused,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl fmt::Display for SendReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("there is no room for the message now"),
+            Self::TimedOut => f.write_str("there was no room for the message in time"),
+            Self::Closed => f.write_str("nobody reads at the other end any more"),
+            Self::PeerGone(gone) => gone.fmt(f),
+            Self::TooLarge(too_large) => too_large.fmt(f),
+            Self::FdsRefused => f.write_str("the peer refuses descriptors"),
+            Self::Fd(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<T> fmt::Display for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+/// Without the message, which may be large, and need not be `Debug`.
+impl<T> fmt::Debug for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SendError").field(&self.reason).finish()
+    }
+}
+
+impl<T> error::Error for SendError<T> {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match &self.reason {
+            SendReason::PeerGone(gone) => Some(gone),
+            SendReason::TooLarge(too_large) => Some(too_large),
+            SendReason::Fd(error) => Some(error),
+            SendReason::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<SendReason> for io::Error {
+    fn from(reason: SendReason) -> Self {
+        let kind = match reason {
+            SendReason::Full => io::ErrorKind::WouldBlock,
+            SendReason::TimedOut => io::ErrorKind::TimedOut,
+            SendReason::Closed => io::ErrorKind::BrokenPipe,
+            SendReason::PeerGone(_) => io::ErrorKind::ConnectionAborted,
+            SendReason::TooLarge(_) | SendReason::Fd(_) => io::ErrorKind::InvalidInput,
+            SendReason::FdsRefused => io::ErrorKind::PermissionDenied,
+            SendReason::Io(error) => return error,
+        };
+        Self::new(kind, SendError::new((), reason))
+    }
+}
+
+/// Drops the message.
+impl<T> From<SendError<T>> for io::Error {
+    fn from(error: SendError<T>) -> Self {
+        error.reason.into()
+    }
+}

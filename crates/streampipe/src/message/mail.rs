@@ -1,0 +1,162 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar};
+
+use streampipe_wire::Kind;
+
+use super::Budget;
+use super::assembly::Arrived;
+use super::incoming::Incoming;
+
+/// What somebody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// A message that expects no answer.
+    Message,
+    /// A request.
+    Request,
+    /// Either of the two.
+    Either,
+    /// The answer to this request, or that there is none.
+    Answer(u64),
+}
+
+impl Want {
+    pub(super) fn is_met_by(self, kind: Kind, id: u64) -> bool {
+        match self {
+            Self::Message => kind == Kind::Message,
+            Self::Request => kind == Kind::Request,
+            Self::Either => matches!(kind, Kind::Message | Kind::Request),
+            Self::Answer(wanted) => matches!(kind, Kind::Answer | Kind::NoAnswer) && wanted == id,
+        }
+    }
+}
+
+/// What came and was not asked for yet, and who waits.
+///
+/// One of those who wait reads for all: it has `incoming`. When it goes, somebody else does.
+#[derive(Debug, Default)]
+pub(super) struct Mail {
+    /// `None` while somebody reads.
+    pub(super) incoming: Option<Box<Incoming>>,
+    waiters: VecDeque<Arc<Waiter>>,
+    messages: VecDeque<Arrived>,
+    requests: VecDeque<Arrived>,
+    /// By id, the requests that wait for an answer, and the answers that nobody has taken yet.
+    calls: BTreeMap<u64, Option<Arrived>>,
+    last_id: u64,
+    /// How many answers came that nobody waited for.
+    pub(super) late: u64,
+    queued_bytes: u64,
+    queued_fds: u64,
+    /// How often something was taken out of the queues.
+    pub(super) taken: u64,
+}
+
+/// Somebody who waits until what they want has come, or it is their turn to read.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    want: Want,
+    pub(super) woken: Condvar,
+}
+
+impl Mail {
+    pub(super) fn new() -> Self {
+        Self { incoming: Some(Box::default()), ..Self::default() }
+    }
+
+    /// Takes what has come already.
+    pub(super) fn take(&mut self, want: Want) -> Option<Arrived> {
+        let taken = match want {
+            Want::Message => self.messages.pop_front(),
+            Want::Request => self.requests.pop_front(),
+            Want::Either => self.messages.pop_front().or_else(|| self.requests.pop_front()),
+            // Not counted: there is room for one answer to each question.
+            Want::Answer(id) => return self.calls.get_mut(&id).and_then(Option::take),
+        }?;
+        self.taken = self.taken.wrapping_add(1);
+        self.queued_bytes -= taken.bytes.len() as u64;
+        self.queued_fds -= taken.fds.len() as u64;
+        Some(taken)
+    }
+
+    /// Puts what came where it is looked for; gives it back if nobody will.
+    pub(super) fn sort(&mut self, arrived: Arrived) -> Option<Arrived> {
+        let (kind, id) = (arrived.kind, arrived.id);
+        match kind {
+            Kind::Message | Kind::Request => {
+                self.queued_bytes += arrived.bytes.len() as u64;
+                self.queued_fds += arrived.fds.len() as u64;
+                let queue =
+                    if kind == Kind::Message { &mut self.messages } else { &mut self.requests };
+                queue.push_back(arrived);
+            }
+            Kind::Answer | Kind::NoAnswer => match self.calls.get_mut(&id) {
+                Some(slot @ None) => *slot = Some(arrived),
+                Some(Some(_)) | None => {
+                    self.late += 1;
+                    return Some(arrived);
+                }
+            },
+            // Not a message.
+            Kind::Withdrawal => return Some(arrived),
+        }
+        let waiter = self.waiters.iter().find(|waiter| waiter.want.is_met_by(kind, id));
+        if let Some(waiter) = waiter {
+            waiter.woken.notify_one();
+        }
+        None
+    }
+
+    /// Whether no more may come until somebody takes some.
+    pub(super) fn is_full(&self, budget: &Budget) -> bool {
+        let count = self.messages.len() + self.requests.len();
+        count >= budget.queued_messages as usize
+            || self.queued_bytes > budget.queued_bytes
+            || self.queued_fds > u64::from(budget.queued_fds)
+    }
+
+    /// How many messages, and how many requests, wait.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.messages.len(), self.requests.len())
+    }
+
+    // --- who waits ---
+
+    pub(super) fn add_waiter(&mut self, want: Want) -> Arc<Waiter> {
+        let waiter = Arc::new(Waiter { want, woken: Condvar::new() });
+        self.waiters.push_back(Arc::clone(&waiter));
+        waiter
+    }
+
+    pub(super) fn remove_waiter(&mut self, gone: &Arc<Waiter>) {
+        self.waiters.retain(|waiter| !Arc::ptr_eq(waiter, gone));
+    }
+
+    /// If nobody reads, somebody who waits should.
+    pub(super) fn wake_a_reader(&self) {
+        if let (Some(_), Some(waiter)) = (&self.incoming, self.waiters.front()) {
+            waiter.woken.notify_one();
+        }
+    }
+
+    // --- calls ---
+
+    /// Opens a place for an answer; returns its id, which is never 0 and never used again.
+    pub(super) fn open_call(&mut self) -> u64 {
+        self.last_id += 1;
+        self.calls.insert(self.last_id, None);
+        self.last_id
+    }
+
+    /// Nobody waits for this answer any more; gives back what came in spite of that.
+    pub(super) fn close_call(&mut self, id: u64) -> Option<Arrived> {
+        let came = self.calls.remove(&id).flatten();
+        self.late += u64::from(came.is_some());
+        came
+    }
+
+    /// Whether there is anything that would be lost with this channel.
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.requests.is_empty() && self.calls.is_empty()
+    }
+}

@@ -1,0 +1,287 @@
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+use std::{fmt, io};
+
+use streampipe_wire::Kind;
+
+use super::assembly::Arrived;
+use super::core::Core;
+use super::mail::Want;
+use super::outgoing::Outbound;
+use super::{Budget, Message, RecvError, SendError};
+use crate::end::Waiting;
+use crate::{ConvertError, SeqPacket, Stream};
+
+/// A channel for whole messages of bytes and descriptors, for those who bring their own encoding.
+///
+/// Traps first:
+///
+/// - Both sides sending more than there is room for (about 500 KiB) before either receives is a deadlock, as with any
+///   pipe. Use the forms with a deadline, or two threads: every method takes `&self`.
+/// - A send that succeeded says "queued", not "received".
+/// - Descriptors are passed before the message is handed over. A full descriptor table is the error
+///   [`RecvError::NoRoom`], which leaves the message where it is.
+/// - The peer speaks the same protocol (`doc/PROTOCOL.md`): bytes that are written past this type are
+///   [`RecvError::Malformed`].
+///
+/// A message arrives whole or not at all, with its own descriptors and no others, in the order of the sends. Its size
+/// is bounded by the receiver's [`Budget`]. Threads that send at the same time wait for each other; their
+/// messages do not mix. The memory of a received payload is used again when it is dropped.
+///
+/// [`pair`](Self::pair) makes one of packets (`SOCK_SEQPACKET`); a [`Stream`] turns into one, too.
+///
+/// # Examples
+///
+/// ```
+/// use std::fs::File;
+/// use std::os::fd::AsFd;
+/// use streampipe::RawChannel;
+///
+/// let (ours, theirs) = RawChannel::pair()?;
+/// let file = File::open("/etc/passwd")?;
+/// ours.send(b"take this", &[file.as_fd()])?;
+///
+/// let message = theirs.recv()?;
+/// assert_eq!(message.bytes, b"take this");
+/// let file = File::from(message.fds.into_iter().next().expect("one was sent"));
+/// # drop(file);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct RawChannel {
+    core: Core,
+}
+
+impl RawChannel {
+    /// Makes both ends of a channel: connected, unnamed, close-on-exec from birth.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SeqPacket::pair`].
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (a, b) = SeqPacket::pair()?;
+        Ok((Self::from(a), Self::from(b)))
+    }
+
+    /// Sends a message: a payload of any length, 0 included, and any number of descriptors.
+    ///
+    /// After `Ok`, the kernel holds its own copies of all the descriptors, and the caller may close theirs. Waits for
+    /// room, and for other threads that send.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; nothing of the message reaches the peer then. If the end has a write timeout, it is
+    /// [`TimedOut`](crate::SendReason::TimedOut); if it does not wait, as [`try_send`](Self::try_send).
+    pub fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), SendError> {
+        self.send_within(bytes, fds, self.core.end().write_waiting())
+    }
+
+    /// Sends a message if that takes no waiting.
+    ///
+    /// A message of more than there is ever room for at once (some 300 KiB) is always
+    /// [`Full`](crate::SendReason::Full).
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](crate::SendReason::Full), or as [`send`](Self::send).
+    pub fn try_send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), SendError> {
+        self.send_within(bytes, fds, Waiting::Never)
+    }
+
+    /// Sends a message, within this time for all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`](crate::SendReason::TimedOut), or as [`send`](Self::send).
+    pub fn send_timeout(
+        &self,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+        timeout: Duration,
+    ) -> Result<(), SendError> {
+        self.send_within(bytes, fds, Waiting::within(timeout))
+    }
+
+    /// Sends a message, all of it before this instant.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_timeout`](Self::send_timeout).
+    pub fn send_deadline(
+        &self,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+        deadline: Instant,
+    ) -> Result<(), SendError> {
+        self.send_within(bytes, fds, Waiting::Until(deadline))
+    }
+
+    /// Receives the next message.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`]. If the end has a read timeout, it is [`TimedOut`](RecvError::TimedOut); if it does not wait, as
+    /// [`try_recv`](Self::try_recv).
+    pub fn recv(&self) -> Result<Message, RecvError> {
+        self.recv_within(self.core.end().read_waiting())
+    }
+
+    /// Receives a message if all of one has come.
+    ///
+    /// # Errors
+    ///
+    /// [`Empty`](RecvError::Empty), or as [`recv`](Self::recv).
+    pub fn try_recv(&self) -> Result<Message, RecvError> {
+        self.recv_within(Waiting::Never)
+    }
+
+    /// Receives a message, waiting for at most so long for all of it.
+    ///
+    /// A peer that sends a byte now and then does not make it longer. If this process has no room for the message's
+    /// descriptors, it waits for that, too.
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`](RecvError::TimedOut), or as [`recv`](Self::recv).
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Message, RecvError> {
+        self.recv_within(Waiting::within(timeout))
+    }
+
+    /// Receives a message, waiting at most until this instant for all of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<Message, RecvError> {
+        self.recv_within(Waiting::Until(deadline))
+    }
+
+    /// Receives messages until the peer has closed its end; an error that is final is the last item.
+    #[must_use]
+    pub fn iter(&self) -> Messages<'_> {
+        Messages { channel: self, is_over: false }
+    }
+
+    /// Sets what this end is willing to take, from the next message on.
+    pub fn set_budget(&self, budget: Budget) {
+        self.core.set_budget(budget);
+    }
+
+    /// Returns what this end is willing to take.
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        self.core.budget()
+    }
+
+    /// Ends one or both directions, for all copies of this end.
+    ///
+    /// After `Write`, the peer receives what is queued, and then [`Closed`](RecvError::Closed).
+    ///
+    /// # Errors
+    ///
+    /// None on a pair.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.core.end().shutdown(how)
+    }
+
+    /// Keeps descriptors out, as [`Stream::refuse_fds`]; a message that has some all the same is
+    /// [`TooLarge`](RecvError::TooLarge).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Stream::refuse_fds`].
+    pub fn refuse_fds(&self) -> io::Result<()> {
+        self.core.end().refuse_fds()
+    }
+
+    fn send_within(
+        &self,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+        waiting: Waiting,
+    ) -> Result<(), SendError> {
+        let message = Outbound { kind: Kind::Message, id: 0, parts: &[bytes], fds };
+        self.core.send(&message, waiting).map_err(|reason| SendError::new((), reason))
+    }
+
+    fn recv_within(&self, waiting: Waiting) -> Result<Message, RecvError> {
+        let Arrived { bytes, fds, .. } = self.core.receive(Want::Message, waiting)?;
+        Ok(Message { bytes, fds })
+    }
+}
+
+/// The messages of a channel, until it ends; from [`RawChannel::iter`].
+#[derive(Debug)]
+pub struct Messages<'channel> {
+    channel: &'channel RawChannel,
+    is_over: bool,
+}
+
+impl Iterator for Messages<'_> {
+    type Item = Result<Message, RecvError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        let received = self.channel.recv();
+        self.is_over = matches!(&received, Err(error) if error.is_final());
+        match received {
+            Err(RecvError::Closed) => None,
+            other => Some(other),
+        }
+    }
+}
+
+impl<'channel> IntoIterator for &'channel RawChannel {
+    type Item = Result<Message, RecvError>;
+    type IntoIter = Messages<'channel>;
+
+    fn into_iter(self) -> Messages<'channel> {
+        self.iter()
+    }
+}
+
+/// Frames follow each other in the stream. What was received and held is not lost.
+impl From<Stream> for RawChannel {
+    fn from(stream: Stream) -> Self {
+        Self { core: stream.into_core() }
+    }
+}
+
+/// Each frame is a packet.
+impl From<SeqPacket> for RawChannel {
+    fn from(end: SeqPacket) -> Self {
+        Self { core: end.into_core() }
+    }
+}
+
+/// For a socket of either type.
+impl TryFrom<OwnedFd> for RawChannel {
+    type Error = ConvertError;
+
+    fn try_from(fd: OwnedFd) -> Result<Self, ConvertError> {
+        match SeqPacket::try_from(fd) {
+            Ok(end) => Ok(Self::from(end)),
+            Err(error) => Stream::try_from(error.into_fd()).map(Self::from),
+        }
+    }
+}
+
+impl AsFd for RawChannel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.core.as_fd()
+    }
+}
+
+impl AsRawFd for RawChannel {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl fmt::Debug for RawChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawChannel").field("fd", &self.as_raw_fd()).finish()
+    }
+}

@@ -1,0 +1,41 @@
+//! Raw messages, over packets and over a stream.
+
+// What is sent arrives.
+mod raw;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use streampipe::{RawChannel, SeqPacket, Stream};
+
+/// A pair of each kind.
+pub(crate) fn pairs() -> Vec<(&'static str, RawChannel, RawChannel)> {
+    let (a, b) = SeqPacket::pair().expect("a pair");
+    let (c, d) = Stream::pair().expect("a pair");
+    vec![("packets", a.into(), b.into()), ("stream", c.into(), d.into())]
+}
+
+/// Descriptors that can be told apart by what they read.
+pub(crate) fn files(count: usize, first: usize) -> Vec<OwnedFd> {
+    use std::io::{Seek, Write};
+    (first..first + count)
+        .map(|number| {
+            let mut file = tempfile::tempfile().expect("a file");
+            write!(file, "{number}").expect("room");
+            file.rewind().expect("a file");
+            file.into()
+        })
+        .collect()
+}
+
+pub(crate) fn borrowed(fds: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {
+    fds.iter().map(AsFd::as_fd).collect()
+}
+
+pub(crate) fn number_in(fd: OwnedFd) -> usize {
+    use std::io::{Read, Seek};
+    let mut file = std::fs::File::from(fd);
+    let mut text = String::new();
+    file.rewind().expect("a file");
+    file.read_to_string(&mut text).expect("text");
+    text.parse().expect("a number")
+}
