@@ -21,6 +21,7 @@ compile_error!("streampipe supports Linux; see PLATFORM.md for what other system
 pub mod arrivals;
 pub mod bell;
 pub mod cmsg;
+pub mod describe;
 pub mod fd;
 pub mod fork;
 pub mod inherited;

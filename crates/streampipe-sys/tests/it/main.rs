@@ -8,6 +8,8 @@ mod support;
 mod after_clone;
 /// Control messages: arbitrary bytes, and the layout the kernel uses.
 mod cmsg;
+/// What kind of thing a descriptor is, and who is asked.
+mod describe;
 /// What older kernels do not know.
 mod fallbacks;
 /// The fork that asks nothing.
