@@ -10,6 +10,7 @@
 //! | make the call itself, with the standard's errors | [`socketpair`] |
 //! | carry whole packets | [`SeqPacket`]; with its traps, [`Datagram`] |
 //! | pass descriptors | [`Stream::send_fds`], [`Stream::recv_fds`]; keep them out: [`Stream::refuse_fds`] |
+//! | say what a passed descriptor must be | [`FdRule`]; for all that come and go: [`FdPolicy`] |
 //! | read and write at once | [`copy_both`], [`Stream::into_split`] |
 //! | start a program that holds the other end | [`Command`], [`Child`]; in the program: [`inherited`] |
 //! | fork, each side holding one end | [`fork()`], [`Fork`] |
@@ -54,6 +55,7 @@ mod inherit;
 pub mod join;
 mod message;
 pub mod os;
+mod policy;
 mod process;
 mod relay;
 mod spawn;
@@ -68,6 +70,7 @@ pub use inherit::{NotInherited, inherited};
 pub use message::{
     Budget, Bytes, Message, Messages, RawChannel, RecvError, SendError, SendReason, TooLarge,
 };
+pub use policy::{Access, FdKind, FdPolicy, FdRule, RefusedFd, Seals, WrongFd};
 pub use process::{
     Child, Fork, ForkRefused, StatusUnavailable, StopSchedule, fork, fork_unchecked,
 };

@@ -44,7 +44,7 @@ impl Type {
     }
 
     /// The number without the two flags.
-    pub(super) const fn base(self) -> i32 {
+    pub(crate) const fn base(self) -> i32 {
         self.0 & !(numbers::SOCK_NONBLOCK | numbers::SOCK_CLOEXEC)
     }
 }
