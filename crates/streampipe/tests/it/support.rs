@@ -136,7 +136,8 @@ pub(crate) fn skip(what: &str, why: &str) {
 }
 
 pub(crate) fn pass_on_skips(output: &str) {
-    for line in output.lines().filter(|line| line.starts_with("skipped: ")) {
+    // Behind the test's name, if it is the first thing that the test prints.
+    for line in output.lines().filter_map(|line| Some(&line[line.find("skipped: ")?..])) {
         let _ = writeln!(std::io::stderr(), "{line}");
     }
 }
