@@ -230,8 +230,7 @@ fn device_of_memfds() -> Option<(u32, u32)> {
 pub fn is_pidfd(fd: BorrowedFd<'_>) -> bool {
     let nothing = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let asked = retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(fd), nothing));
-    // `EAGAIN` is what a pidfd with `O_NONBLOCK` says.
-    matches!(asked, Ok(_) | Err(Errno::CHILD | Errno::AGAIN))
+    matches!(asked, Ok(_) | Err(Errno::CHILD))
 }
 
 /// What kind of object a descriptor with [`Node::Anonymous`] is, by the link in `/proc/self/fd`.

@@ -401,6 +401,8 @@ tests_alone! {
         // A length within is asked for, too.
         let rule = FdRule::one_of([FdRule::pipe(), FdRule::file().at_least(6)]);
         assert!(rule.matches(&reader).unwrap() && !rule.matches(a_file()).unwrap());
+        let rule = FdRule::one_of([FdRule::pipe(), FdRule::file().at_least(5)]);
+        assert!(rule.matches(a_file()).unwrap());
 
         let nothing = FdRule::one_of([]);
         assert_eq!(
