@@ -10,6 +10,9 @@ use crate::{Family, FdKind, Seals, Type, WrongFd};
 /// Starts with a kind, each further word leaves less. A word that does not fit the kind leaves
 /// nothing: no directory has seals.
 ///
+/// Kind and access mode stay as they were checked. A length does only with [`Seals::SHRINK`], and a
+/// socket can begin to listen.
+///
 /// # Examples
 ///
 /// ```
@@ -119,47 +122,45 @@ impl FdRule {
     /// of a memory file do. What must stay as it is has to be a memory file with [`Seals::WRITE`].
     /// Neither does it keep its sender from writing.
     #[must_use]
-    pub const fn read_only(self) -> Self {
+    pub fn read_only(self) -> Self {
         self.opened(Opened::READ_ONLY)
     }
 
     /// Opened for writing alone (`O_WRONLY`).
     #[must_use]
-    pub const fn write_only(self) -> Self {
+    pub fn write_only(self) -> Self {
         self.opened(Opened::WRITE_ONLY)
     }
 
     /// Opened for reading, perhaps for writing too.
     #[must_use]
-    pub const fn readable(self) -> Self {
+    pub fn readable(self) -> Self {
         self.opened(Opened::READABLE)
     }
 
     /// Opened for writing, perhaps for reading too.
     #[must_use]
-    pub const fn writable(self) -> Self {
+    pub fn writable(self) -> Self {
         self.opened(Opened::WRITABLE)
     }
 
     /// Has at least these seals.
     #[must_use]
-    pub const fn sealed(mut self, seals: Seals) -> Self {
-        self.seals = Seals::from_raw(self.seals.as_raw() | seals.as_raw());
+    pub fn sealed(mut self, seals: Seals) -> Self {
+        self.seals |= seals;
         self
     }
 
     /// Is a file at least so long. That it stays so long needs [`Seals::SHRINK`].
     #[must_use]
-    pub const fn at_least(mut self, bytes: u64) -> Self {
-        if bytes > self.bytes {
-            self.bytes = bytes;
-        }
+    pub fn at_least(mut self, bytes: u64) -> Self {
+        self.bytes = self.bytes.max(bytes);
         self
     }
 
     /// Is a socket of this family.
     #[must_use]
-    pub const fn family(mut self, family: Family) -> Self {
+    pub fn family(mut self, family: Family) -> Self {
         self.family = Some(family);
         self
     }
@@ -221,7 +222,7 @@ impl FdRule {
         Self { what, opened: Opened::ANYHOW, seals: Seals::NONE, bytes: 0, family: None }
     }
 
-    const fn opened(mut self, opened: Opened) -> Self {
+    fn opened(mut self, opened: Opened) -> Self {
         self.opened = self.opened.and(opened);
         self
     }

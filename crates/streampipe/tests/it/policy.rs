@@ -1,7 +1,6 @@
 //! What a descriptor is said to be, what a rule accepts, what a policy lets come and go.
 
 use std::fs::File;
-use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener};
@@ -48,6 +47,10 @@ fn a_file() -> OwnedFd {
 
 fn a_directory() -> OwnedFd {
     opened("/", OFlags::DIRECTORY)
+}
+
+fn a_pipe() -> (OwnedFd, OwnedFd) {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe")
 }
 
 fn null() -> OwnedFd {
@@ -113,7 +116,7 @@ tests_alone! {
     }
 
     fn both_ends_of_a_pipe_are_told() {
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (reader, writer) = a_pipe();
         assert_eq!(kind(&reader), FdKind::Pipe { access: READ });
         assert_eq!(kind(&writer), FdKind::Pipe { access: WRITE });
         assert!(FdRule::pipe().matches(&reader).unwrap());
@@ -280,8 +283,8 @@ tests_alone! {
     }
 
     fn a_question_changes_nothing() {
-        let (reader, mut writer) = std::io::pipe().unwrap();
-        writer.write_all(b"x").unwrap();
+        let (reader, writer) = a_pipe();
+        rustix::io::write(&writer, b"x").unwrap();
         let event = rustix::event::eventfd(3, EventfdFlags::CLOEXEC).unwrap();
         let mut file = File::from(a_file());
         let before = Descriptors::now();
@@ -389,7 +392,7 @@ tests_alone! {
 
     fn one_of_several_is_enough_and_words_behind_hold_for_all() {
         let rule = FdRule::one_of([FdRule::file().read_only(), FdRule::pipe(), FdRule::pidfd()]);
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (reader, writer) = a_pipe();
         assert!(rule.matches(&reader).unwrap() && rule.matches(pidfd_of_self()).unwrap());
         assert!(!rule.matches(a_file()).unwrap());
         assert_eq!(
@@ -477,7 +480,7 @@ tests_alone! {
     fn everything_else_goes_to_an_untrusted_peer() {
         let policy = FdPolicy::new().untrusted_peer();
         let (end, _peer) = Stream::pair().unwrap();
-        let (reader, _writer) = std::io::pipe().unwrap();
+        let (reader, _writer) = a_pipe();
         let event = rustix::event::eventfd(0, EventfdFlags::CLOEXEC).unwrap();
         let (pidfd, memory, file) = (pidfd_of_self(), sealed(Seals::WRITE, 1), a_file());
         let fds: [BorrowedFd<'_>; 6] = [
