@@ -4,7 +4,9 @@ use crate::{Header, Kind, Malformed};
 pub const MAX_FDS: u16 = 253;
 
 /// The most payload bytes in one frame.
-pub const MAX_PAYLOAD: u32 = 65_536;
+///
+/// 64 KiB and what an encoding puts around them. More would need memory in one piece that a busy system may not have.
+pub const MAX_PAYLOAD: u32 = 73_728;
 
 /// Where a frame stands in its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -359,6 +359,15 @@ impl End {
         }
     }
 
+    /// Says that the peer is not trusted.
+    pub(crate) fn set_wary(&self) {
+        self.modes.set_wary();
+    }
+
+    pub(crate) fn is_wary(&self) -> bool {
+        self.modes.is_wary()
+    }
+
     /// How a read that starts now may wait.
     pub(crate) fn read_waiting(&self) -> Waiting {
         self.modes.reading()

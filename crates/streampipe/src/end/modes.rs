@@ -39,6 +39,7 @@ impl Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Modes {
     nonblocking: AtomicBool,
+    wary: AtomicBool,
     read_timeout: Timeout,
     write_timeout: Timeout,
 }
@@ -50,6 +51,15 @@ impl Modes {
 
     pub(super) fn is_nonblocking(&self) -> bool {
         self.nonblocking.load(Relaxed)
+    }
+
+    /// Says that the peer is not trusted: a channel over this end starts careful.
+    pub(super) fn set_wary(&self) {
+        self.wary.store(true, Relaxed);
+    }
+
+    pub(super) fn is_wary(&self) -> bool {
+        self.wary.load(Relaxed)
     }
 
     pub(super) fn read_timeout(&self) -> &Timeout {
@@ -89,6 +99,7 @@ impl Clone for Modes {
     fn clone(&self) -> Self {
         let copy = Self::default();
         copy.set_nonblocking(self.is_nonblocking());
+        copy.wary.store(self.is_wary(), Relaxed);
         copy.read_timeout.0.store(self.read_timeout.0.load(Relaxed), Relaxed);
         copy.write_timeout.0.store(self.write_timeout.0.load(Relaxed), Relaxed);
         copy

@@ -11,6 +11,7 @@ use super::outgoing::{Outbound, Outgoing, Posting};
 use super::pool::Pool;
 use super::turn::{Busy, Turn};
 use super::{Budget, RecvError, SendReason};
+use crate::FdPolicy;
 use crate::end::{End, Waiting};
 
 pub(crate) use super::assembly::Arrived;
@@ -34,7 +35,21 @@ pub(crate) struct Core {
     outgoing: Turn<Outgoing>,
     mail: Mutex<Mail>,
     pool: Arc<Pool>,
-    budget: Mutex<Budget>,
+    settings: Mutex<Settings>,
+}
+
+/// What the owner of this end has decided.
+#[derive(Debug, Default)]
+struct Settings {
+    budget: Budget,
+    policy: Arc<FdPolicy>,
+}
+
+impl Settings {
+    /// For the end of a child that is not trusted.
+    fn wary() -> Self {
+        Self { budget: Budget::small(), policy: Arc::new(FdPolicy::new().untrusted_peer()) }
+    }
 }
 
 impl Core {
@@ -42,12 +57,13 @@ impl Core {
         end.stop_attesting();
         // As much as there is will do.
         let _ = end.make_room(SEND_ROOM);
+        let settings = if end.is_wary() { Settings::wary() } else { Settings::default() };
         Self {
             carrier: Carrier { end, carries },
             outgoing: Turn::new(Outgoing::default()),
             mail: Mutex::new(Mail::new()),
             pool: Arc::default(),
-            budget: Mutex::default(),
+            settings: Mutex::new(settings),
         }
     }
 
@@ -60,16 +76,24 @@ impl Core {
     }
 
     pub(crate) fn set_budget(&self, budget: Budget) {
-        *self.budget.lock().unwrap_or_else(PoisonError::into_inner) = budget;
+        self.settings().budget = budget;
     }
 
     pub(crate) fn budget(&self) -> Budget {
-        *self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+        self.settings().budget
     }
 
-    /// A buffer to encode into, which is empty.
-    pub(crate) fn pool(&self) -> &Arc<Pool> {
-        &self.pool
+    pub(crate) fn set_policy(&self, policy: FdPolicy) {
+        let policy = Arc::new(policy);
+        self.settings().policy = policy;
+    }
+
+    pub(crate) fn policy(&self) -> Arc<FdPolicy> {
+        Arc::clone(&self.settings().policy)
+    }
+
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // --- sending ---
@@ -96,6 +120,14 @@ impl Core {
     ///
     /// If several threads wait, one of them reads for all.
     pub(crate) fn receive(&self, want: Want, waiting: Waiting) -> Result<Arrived, RecvError> {
+        let mut arrived = self.receive_any(want, waiting)?;
+        if !arrived.fds.is_empty() {
+            self.policy().check_incoming(&mut arrived.fds).map_err(RecvError::WrongFd)?;
+        }
+        Ok(arrived)
+    }
+
+    fn receive_any(&self, want: Want, waiting: Waiting) -> Result<Arrived, RecvError> {
         let mut mail = self.lock();
         let mut stall = Stall::default();
         loop {

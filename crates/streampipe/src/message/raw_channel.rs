@@ -11,7 +11,7 @@ use super::mail::Want;
 use super::outgoing::Outbound;
 use super::{Budget, Message, RecvError, SendError};
 use crate::end::Waiting;
-use crate::{ConvertError, SeqPacket, Stream};
+use crate::{ConvertError, FdPolicy, SeqPacket, Stream};
 
 /// A channel for whole messages of bytes and descriptors, for those who bring their own encoding.
 ///
@@ -171,6 +171,30 @@ impl RawChannel {
     #[must_use]
     pub fn budget(&self) -> Budget {
         self.core.budget()
+    }
+
+    /// Sets which descriptors are accepted, and which may be sent.
+    ///
+    /// A received descriptor that is not accepted is [`RecvError::WrongFd`], which has it inside; one that may not be
+    /// sent is [`SendReason::RefusedFd`](crate::SendReason::RefusedFd). At the end of a child that was started as
+    /// [untrusted](crate::Command::untrusted), the policy is [`untrusted_peer`](FdPolicy::untrusted_peer) to begin with,
+    /// and the budget [small](Budget::small).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::fd::AsFd;
+    /// use streampipe::{FdPolicy, FdRule, RawChannel, RecvError};
+    ///
+    /// let (ours, theirs) = RawChannel::pair()?;
+    /// ours.set_policy(FdPolicy::new().accept(FdRule::pipe()));
+    /// theirs.send(b"no pipe", &[std::fs::File::open("/etc/passwd")?.as_fd()])?;
+    /// let Err(RecvError::WrongFd(wrong)) = ours.recv() else { panic!("a file is no pipe") };
+    /// # drop(wrong.into_fd());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_policy(&self, policy: FdPolicy) {
+        self.core.set_policy(policy);
     }
 
     /// Ends one or both directions, for all copies of this end.

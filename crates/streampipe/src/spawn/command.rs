@@ -402,7 +402,8 @@ impl Command {
     ///
     /// Its descriptors are refused from before it starts ([`Stream::refuse_fds`](crate::Stream::refuse_fds)),
     /// every call on our end has a deadline ([`UNTRUSTED_TIMEOUT`](Self::UNTRUSTED_TIMEOUT), which
-    /// [`set_read_timeout`](crate::Stream::set_read_timeout) and its sibling change), and it cannot gain
+    /// [`set_read_timeout`](crate::Stream::set_read_timeout) and its sibling change), a channel over it takes little ([`Budget::small`](crate::Budget::small)) and sends it neither
+    /// directories nor devices ([`FdPolicy::untrusted_peer`](crate::FdPolicy::untrusted_peer)), and it cannot gain
     /// rights by `exec`.
     ///
     /// What remains is the caller's: another user ([`uid`](Self::uid)), limits

@@ -97,6 +97,9 @@ impl Plan {
         let mut stream = self.ours;
         stream.end.watch(child.as_watch());
         stream.end.set_timeouts(command.timeout);
+        if command.timeout.is_some() {
+            stream.end.set_wary();
+        }
         child.set_stream(stream);
         if command.place.takes(1) {
             child.hears_output();

@@ -3,7 +3,7 @@ use std::{error, fmt, io};
 use streampipe_wire::{Malformed, Torn};
 
 use super::TooLarge;
-use crate::PeerGone;
+use crate::{PeerGone, WrongFd};
 
 /// Why no message was received.
 ///
@@ -63,6 +63,9 @@ pub enum RecvError {
         /// How many came.
         came: u32,
     },
+    /// A descriptor that the [`FdPolicy`](crate::FdPolicy) does not accept, with the descriptor in it. The rest of the
+    /// message was dropped.
+    WrongFd(WrongFd),
     /// Messages wait that nobody takes: those of this kind cannot be reached until somebody does.
     Unclaimed {
         /// How many messages wait for [`recv`](crate::RawChannel::recv).
@@ -90,6 +93,7 @@ impl RecvError {
             | Self::TooLarge(_)
             | Self::NoRoom { .. }
             | Self::FdsLost { .. }
+            | Self::WrongFd(_)
             | Self::Unclaimed { .. }
             | Self::Io(_) => false,
         }
@@ -134,6 +138,7 @@ impl fmt::Display for RecvError {
                  {came} were closed",
                 sent - came
             ),
+            Self::WrongFd(wrong) => wrong.fmt(f),
             Self::Unclaimed { messages, requests } => write!(
                 f,
                 "{messages} messages and {requests} requests wait in the channel, and nobody takes \
@@ -151,6 +156,7 @@ impl error::Error for RecvError {
             Self::Torn(torn) => Some(torn),
             Self::TooLarge(too_large) => Some(too_large),
             Self::Malformed(malformed) => Some(malformed),
+            Self::WrongFd(wrong) => Some(wrong),
             Self::Io(error) => Some(error),
             _ => None,
         }
@@ -165,9 +171,10 @@ impl From<RecvError> for io::Error {
             RecvError::Closed | RecvError::Torn(_) => io::ErrorKind::UnexpectedEof,
             RecvError::Reset => io::ErrorKind::ConnectionReset,
             RecvError::PeerGone(_) => io::ErrorKind::ConnectionAborted,
-            RecvError::TooLarge(_) | RecvError::Malformed(_) | RecvError::UnexpectedFds { .. } => {
-                io::ErrorKind::InvalidData
-            }
+            RecvError::TooLarge(_)
+            | RecvError::Malformed(_)
+            | RecvError::UnexpectedFds { .. }
+            | RecvError::WrongFd(_) => io::ErrorKind::InvalidData,
             RecvError::NoRoom { .. } | RecvError::FdsLost { .. } | RecvError::Unclaimed { .. } => {
                 io::ErrorKind::Other
             }

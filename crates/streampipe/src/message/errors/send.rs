@@ -1,7 +1,7 @@
 use std::{error, fmt, io};
 
 use super::TooLarge;
-use crate::{FdError, PeerGone};
+use crate::{FdError, PeerGone, RefusedFd};
 
 /// A message that was not sent; gives it back, if it was given away.
 ///
@@ -39,6 +39,8 @@ pub enum SendReason {
     TooLarge(TooLarge),
     /// The peer refuses descriptors (`EPERM`).
     FdsRefused,
+    /// A descriptor that may not go to this peer ([`FdPolicy`](crate::FdPolicy)).
+    RefusedFd(RefusedFd),
     /// A descriptor that cannot go over this channel.
     Fd(FdError),
     /// The system refused: `ETOOMANYREFS` if more descriptors are in flight than this user may have.
@@ -98,6 +100,7 @@ impl fmt::Display for SendReason {
             Self::PeerGone(gone) => gone.fmt(f),
             Self::TooLarge(too_large) => too_large.fmt(f),
             Self::FdsRefused => f.write_str("the peer refuses descriptors"),
+            Self::RefusedFd(refused) => refused.fmt(f),
             Self::Fd(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
         }
@@ -122,6 +125,7 @@ impl<T> error::Error for SendError<T> {
         match &self.reason {
             SendReason::PeerGone(gone) => Some(gone),
             SendReason::TooLarge(too_large) => Some(too_large),
+            SendReason::RefusedFd(refused) => Some(refused),
             SendReason::Fd(error) => Some(error),
             SendReason::Io(error) => Some(error),
             _ => None,
@@ -136,7 +140,9 @@ impl From<SendReason> for io::Error {
             SendReason::TimedOut => io::ErrorKind::TimedOut,
             SendReason::Closed => io::ErrorKind::BrokenPipe,
             SendReason::PeerGone(_) => io::ErrorKind::ConnectionAborted,
-            SendReason::TooLarge(_) | SendReason::Fd(_) => io::ErrorKind::InvalidInput,
+            SendReason::TooLarge(_) | SendReason::Fd(_) | SendReason::RefusedFd(_) => {
+                io::ErrorKind::InvalidInput
+            }
             SendReason::FdsRefused => io::ErrorKind::PermissionDenied,
             SendReason::Io(error) => return error,
         };
