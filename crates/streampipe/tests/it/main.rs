@@ -15,13 +15,10 @@ mod faults;
 mod hello;
 /// The child's side: which end is adopted, and which never.
 mod inherit;
-<<<<<<< HEAD
 /// Whole messages, of bytes and typed.
 mod messages;
-=======
 /// What a descriptor must be, and which may come and go.
 mod policy;
->>>>>>> 9f2703c (policy: say what a descriptor must be)
 /// Other libraries' defects, which we do not have.
 mod regression;
 /// Both directions at once.
