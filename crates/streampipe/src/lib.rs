@@ -48,8 +48,12 @@
 //! Linux 5.4 or later; `PLATFORM.md` says which kernel each promise needs.
 
 #![forbid(unsafe_code)]
+// Parts of the ends and of raw messages are there for the typed channels.
+#![cfg_attr(not(feature = "serde"), allow(dead_code, unused_imports))]
 
 mod call;
+#[cfg(feature = "serde")]
+mod channel;
 mod end;
 mod inherit;
 pub mod join;
@@ -62,6 +66,11 @@ mod spawn;
 mod zygote;
 
 pub use call::{Family, Type, UnsupportedPair, socketpair};
+#[cfg(feature = "serde")]
+pub use channel::{
+    CallError, Channel, Fd, Incoming, Request, Responder, Sendable, Undecodable, Values, channel,
+    passed,
+};
 pub use end::{
     ConvertError, Datagram, FdError, NoHello, PacketError, Peer, PeerGone, ReadHalf, ReuniteError,
     SeqPacket, Stream, WriteHalf, pair,

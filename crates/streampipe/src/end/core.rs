@@ -113,7 +113,7 @@ impl End {
         self.fd
     }
 
-    pub(super) fn try_clone(&self) -> io::Result<Self> {
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
         let fd = fd::duplicate(&self.fd)?;
         Ok(Self {
             link: self.link.for_clone(fd.as_raw_fd()),
@@ -357,6 +357,15 @@ impl End {
             let _ = sockopt::attest_credentials(self.fd.as_fd(), false);
             let _ = sockopt::attest_pidfd(self.fd.as_fd(), false);
         }
+    }
+
+    /// Whether something was received that nobody has taken yet.
+    pub(crate) fn holds_something(&self) -> bool {
+        self.side().held().is_some()
+    }
+
+    pub(crate) fn is_two_pipes(&self) -> bool {
+        self.outlet.is_some()
     }
 
     /// Says that the peer is not trusted.

@@ -24,6 +24,11 @@ macro_rules! handle_methods {
             Ok((Self { end: a }, Self { end: b }))
         }
 
+        #[cfg(feature = "serde")]
+        pub(crate) fn as_end(&self) -> &End {
+            &self.end
+        }
+
         /// Makes another handle of the same end.
         ///
         /// The peer sees the end as closed only when all handles are. Settings are copied, and

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use streampipe_wire::{Header, Kind, MAX_PAYLOAD, Place};
 
-use super::pool::Pool;
+use super::payload::Pool;
 use super::{Budget, Bytes, RecvError, TooLarge};
 
 /// The most payload of a frame, as a size in memory.

@@ -1,14 +1,16 @@
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use streampipe_sys::wait::pause;
+use streampipe_wire::Kind;
 
 use super::carrier::Carrier;
 use super::incoming::{Incoming, Inlet};
 use super::mail::Mail;
 use super::outgoing::{Outbound, Outgoing, Posting};
-use super::pool::Pool;
+use super::payload::Pool;
 use super::turn::{Busy, Turn};
 use super::{Budget, RecvError, SendReason};
 use crate::FdPolicy;
@@ -21,6 +23,10 @@ use super::mail::Want;
 /// Room for several frames on their way, in bytes: with the default of Linux a sender of many fills it and sleeps until
 /// three quarters are read, so that the two sides take turns (measured: half as fast).
 const SEND_ROOM: usize = 256 << 10;
+
+/// How many buffers are kept, and how large.
+const BUFFERS: usize = 4;
+const LARGEST_KEPT: usize = 16 << 20;
 
 /// How often it is looked whether there is room in the descriptor table now.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -35,6 +41,10 @@ pub(crate) struct Core {
     outgoing: Turn<Outgoing>,
     mail: Mutex<Mail>,
     pool: Arc<Pool>,
+    /// Buffers that values are encoded into: empty, with room.
+    buffers: Mutex<Vec<Vec<u8>>>,
+    /// Requests that were dropped without an answer, while there was no room or no turn to say so.
+    regrets: Mutex<Vec<u64>>,
     settings: Mutex<Settings>,
 }
 
@@ -63,16 +73,14 @@ impl Core {
             outgoing: Turn::new(Outgoing::default()),
             mail: Mutex::new(Mail::new()),
             pool: Arc::default(),
+            buffers: Mutex::default(),
+            regrets: Mutex::default(),
             settings: Mutex::new(settings),
         }
     }
 
     pub(crate) fn end(&self) -> &End {
         &self.carrier.end
-    }
-
-    pub(crate) fn carries(&self) -> Carries {
-        self.carrier.carries
     }
 
     pub(crate) fn set_budget(&self, budget: Budget) {
@@ -96,6 +104,21 @@ impl Core {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes a buffer to encode into.
+    pub(crate) fn take_buffer(&self) -> Vec<u8> {
+        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        buffers.pop().unwrap_or_default()
+    }
+
+    /// Gives it back, to be used again.
+    pub(crate) fn give_buffer(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffers.len() < BUFFERS && buffer.capacity() <= LARGEST_KEPT {
+            buffers.push(buffer);
+        }
+    }
+
     // --- sending ---
 
     /// Sends a whole message, or nothing of it.
@@ -104,14 +127,52 @@ impl Core {
             Busy::Now => SendReason::Full,
             Busy::TimedOut => SendReason::TimedOut,
         })?;
+        self.post(&mut outgoing, message, waiting).map_err(SendReason::from_end)
+    }
+
+    fn post(
+        &self,
+        outgoing: &mut Outgoing,
+        message: &Outbound<'_>,
+        waiting: Waiting,
+    ) -> io::Result<()> {
         let mut posting = Posting::new(message, self.carrier.carries, waiting);
-        match posting.advance(&self.carrier, &mut outgoing, message, waiting) {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                posting.withdraw(&self.carrier, &mut outgoing);
-                Err(SendReason::from_end(error))
+        let posted = posting.advance(&self.carrier, outgoing, message, waiting);
+        if posted.is_err() {
+            posting.withdraw(&self.carrier, outgoing);
+        }
+        posted
+    }
+
+    /// Tells the caller of a request that there is no answer; later, if not now.
+    pub(crate) fn regret(&self, id: u64) {
+        self.regrets().push(id);
+        self.tell_regrets();
+    }
+
+    /// Tells of all requests without an answer, as far as that takes no waiting.
+    fn tell_regrets(&self) {
+        if self.regrets().is_empty() {
+            return;
+        }
+        let Ok(mut outgoing) = self.outgoing.take(Waiting::Never) else { return };
+        loop {
+            let Some(id) = self.regrets().pop() else { return };
+            let message = Outbound { kind: Kind::NoAnswer, id, parts: &[], fds: &[] };
+            match self.post(&mut outgoing, &message, Waiting::Never) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.regrets().push(id);
+                    return;
+                }
+                // Nobody is there who could be told.
+                Err(_) => {}
             }
         }
+    }
+
+    fn regrets(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.regrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // --- receiving ---
@@ -120,6 +181,7 @@ impl Core {
     ///
     /// If several threads wait, one of them reads for all.
     pub(crate) fn receive(&self, want: Want, waiting: Waiting) -> Result<Arrived, RecvError> {
+        self.tell_regrets();
         let mut arrived = self.receive_any(want, waiting)?;
         if !arrived.fds.is_empty() {
             self.policy().check_incoming(&mut arrived.fds).map_err(RecvError::WrongFd)?;
@@ -234,8 +296,12 @@ impl Core {
         self.lock().late
     }
 
-    /// Whether nothing has been received that nobody has taken.
+    /// Whether nothing has been received that nobody has taken, and nothing is owed to the peer.
     pub(crate) fn is_untouched(&self) -> bool {
+        let Ok(outgoing) = self.outgoing.take(Waiting::Never) else { return false };
+        if outgoing.owes() || !self.regrets().is_empty() {
+            return false;
+        }
         let mail = self.lock();
         let is_between = mail.incoming.as_ref().is_some_and(|it| it.is_between_messages());
         is_between && mail.is_empty()

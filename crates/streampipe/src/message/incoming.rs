@@ -18,7 +18,7 @@ use streampipe_wire::{Decoder, Event, HEADER_LEN, Header, Malformed, Place, Want
 
 use super::assembly::{Arrived, Assembly};
 use super::carrier::{Carrier, Carries};
-use super::pool::Pool;
+use super::payload::Pool;
 use super::{Budget, RecvError};
 use crate::PacketError;
 use crate::end::Waiting;

@@ -5,23 +5,25 @@
 
 mod assembly;
 mod budget;
-mod bytes;
 mod carrier;
 mod core;
 mod errors;
 mod incoming;
 mod mail;
+#[expect(clippy::module_inception, reason = "a public type has a file named after it")]
 mod message;
 mod outgoing;
-mod pool;
+mod payload;
 mod raw_channel;
 mod turn;
 
 pub use budget::Budget;
-pub use bytes::Bytes;
 pub use errors::{RecvError, SendError, SendReason, TooLarge};
 pub use message::Message;
+pub use payload::Bytes;
 pub use raw_channel::{Messages, RawChannel};
 
 pub(crate) use core::{Arrived, Carries, Core};
 pub(crate) use mail::Want;
+pub(crate) use outgoing::Outbound;
+pub(crate) use payload::WORTH_SHARING;

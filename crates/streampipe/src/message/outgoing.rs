@@ -62,7 +62,6 @@ pub(crate) struct Outbound<'message> {
 pub(crate) struct Posting {
     frames: Frames,
     frame: Option<Begun>,
-    kind: Kind,
     id: u64,
     has_begun: bool,
 }
@@ -89,7 +88,7 @@ impl Posting {
         let frames = Frames::new(message.kind, message.id, totals);
         let gives_up = carries == Carries::Bytes && waiting != Waiting::Forever;
         let frames = if gives_up { frames.with_tail(TAIL) } else { frames };
-        Self { frames, frame: None, kind: message.kind, id: message.id, has_begun: false }
+        Self { frames, frame: None, id: message.id, has_begun: false }
     }
 
     /// Sends what is left. After `WouldBlock` it can be called again, with the same message.
@@ -126,7 +125,7 @@ impl Posting {
 
     /// Gives up: what was sent of the message is withdrawn, with the next send if not now.
     pub(super) fn withdraw(self, carrier: &Carrier, outgoing: &mut Outgoing) {
-        let Self { frame, kind: _, id, has_begun, .. } = self;
+        let Self { frame, id, has_begun, .. } = self;
         if !has_begun {
             return;
         }
@@ -201,6 +200,10 @@ fn cut<'parts>(
 }
 
 impl Outgoing {
+    pub(super) fn owes(&self) -> bool {
+        self.owed.is_some()
+    }
+
     /// Sends what is owed.
     fn settle(&mut self, carrier: &Carrier, waiting: Waiting) -> io::Result<()> {
         while let Some(owed) = &mut self.owed {

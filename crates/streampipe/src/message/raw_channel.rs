@@ -218,6 +218,14 @@ impl RawChannel {
         self.core.end().refuse_fds()
     }
 
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    pub(crate) fn into_core(self) -> Core {
+        self.core
+    }
+
     fn send_within(
         &self,
         bytes: &[u8],

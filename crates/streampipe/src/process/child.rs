@@ -165,6 +165,25 @@ impl Child {
         self.stream.take()
     }
 
+    /// Takes our end of the pipe out of the child as a channel for values: we send `A` and receive `B`.
+    ///
+    /// As [`take_stream`](Self::take_stream). The child adopts its end likewise:
+    /// `Channel::<B, A>::from(streampipe::inherited()?)`.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// // Not run: it needs a program that speaks the protocol.
+    /// let mut child = streampipe::Command::new("worker").spawn()?;
+    /// let channel = child.take_channel::<String, u64>().expect("it was not taken yet");
+    /// let length = channel.call("how long is this?".to_owned())?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(feature = "serde")]
+    pub fn take_channel<A, B>(&mut self) -> Option<crate::Channel<A, B>> {
+        self.take_stream().map(crate::Channel::from)
+    }
+
     /// Waits until the child has ended, and returns how it did.
     ///
     /// To watch a child while talking to it, use [`wait_timeout`](Self::wait_timeout) or the

@@ -66,11 +66,14 @@ pub enum RecvError {
     /// A descriptor that the [`FdPolicy`](crate::FdPolicy) does not accept, with the descriptor in it. The rest of the
     /// message was dropped.
     WrongFd(WrongFd),
+    /// A message that is no value of the type that was expected. It was dropped.
+    #[cfg(feature = "serde")]
+    Undecodable(crate::Undecodable),
     /// Messages wait that nobody takes: those of this kind cannot be reached until somebody does.
     Unclaimed {
         /// How many messages wait for [`recv`](crate::RawChannel::recv).
         messages: usize,
-        /// How many requests wait for [`recv_request`](crate::RawChannel::recv_request).
+        /// How many requests wait.
         requests: usize,
     },
     /// The system refused.
@@ -96,6 +99,8 @@ impl RecvError {
             | Self::WrongFd(_)
             | Self::Unclaimed { .. }
             | Self::Io(_) => false,
+            #[cfg(feature = "serde")]
+            Self::Undecodable(_) => false,
         }
     }
 
@@ -139,6 +144,8 @@ impl fmt::Display for RecvError {
                 sent - came
             ),
             Self::WrongFd(wrong) => wrong.fmt(f),
+            #[cfg(feature = "serde")]
+            Self::Undecodable(why) => write!(f, "a message that is not what was expected: {why}"),
             Self::Unclaimed { messages, requests } => write!(
                 f,
                 "{messages} messages and {requests} requests wait in the channel, and nobody takes \
@@ -157,6 +164,8 @@ impl error::Error for RecvError {
             Self::TooLarge(too_large) => Some(too_large),
             Self::Malformed(malformed) => Some(malformed),
             Self::WrongFd(wrong) => Some(wrong),
+            #[cfg(feature = "serde")]
+            Self::Undecodable(why) => Some(why),
             Self::Io(error) => Some(error),
             _ => None,
         }
@@ -175,6 +184,8 @@ impl From<RecvError> for io::Error {
             | RecvError::Malformed(_)
             | RecvError::UnexpectedFds { .. }
             | RecvError::WrongFd(_) => io::ErrorKind::InvalidData,
+            #[cfg(feature = "serde")]
+            RecvError::Undecodable(_) => io::ErrorKind::InvalidData,
             RecvError::NoRoom { .. } | RecvError::FdsLost { .. } | RecvError::Unclaimed { .. } => {
                 io::ErrorKind::Other
             }

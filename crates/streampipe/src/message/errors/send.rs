@@ -37,6 +37,9 @@ pub enum SendReason {
     PeerGone(PeerGone),
     /// A message that no frame can announce.
     TooLarge(TooLarge),
+    /// A value that cannot be encoded: too deep, or with something in it that does not travel.
+    #[cfg(feature = "serde")]
+    Unencodable(crate::Undecodable),
     /// The peer refuses descriptors (`EPERM`).
     FdsRefused,
     /// A descriptor that may not go to this peer ([`FdPolicy`](crate::FdPolicy)).
@@ -99,6 +102,8 @@ impl fmt::Display for SendReason {
             Self::Closed => f.write_str("nobody reads at the other end any more"),
             Self::PeerGone(gone) => gone.fmt(f),
             Self::TooLarge(too_large) => too_large.fmt(f),
+            #[cfg(feature = "serde")]
+            Self::Unencodable(why) => write!(f, "the value cannot be encoded: {why}"),
             Self::FdsRefused => f.write_str("the peer refuses descriptors"),
             Self::RefusedFd(refused) => refused.fmt(f),
             Self::Fd(error) => error.fmt(f),
@@ -127,6 +132,8 @@ impl<T> error::Error for SendError<T> {
             SendReason::TooLarge(too_large) => Some(too_large),
             SendReason::RefusedFd(refused) => Some(refused),
             SendReason::Fd(error) => Some(error),
+            #[cfg(feature = "serde")]
+            SendReason::Unencodable(why) => Some(why),
             SendReason::Io(error) => Some(error),
             _ => None,
         }
@@ -143,6 +150,8 @@ impl From<SendReason> for io::Error {
             SendReason::TooLarge(_) | SendReason::Fd(_) | SendReason::RefusedFd(_) => {
                 io::ErrorKind::InvalidInput
             }
+            #[cfg(feature = "serde")]
+            SendReason::Unencodable(_) => io::ErrorKind::InvalidInput,
             SendReason::FdsRefused => io::ErrorKind::PermissionDenied,
             SendReason::Io(error) => return error,
         };

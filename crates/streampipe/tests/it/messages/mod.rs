@@ -2,6 +2,8 @@
 
 // What is sent arrives.
 mod raw;
+// Values, with whatever may stand in them.
+mod typed;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

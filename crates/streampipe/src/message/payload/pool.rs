@@ -7,13 +7,13 @@ const BUFFERS: usize = 8;
 ///
 /// All bytes of a buffer in here are initialized: its length is all that it can be used for.
 #[derive(Debug, Default)]
-pub(super) struct Pool {
+pub(in crate::message) struct Pool {
     buffers: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Pool {
     /// Takes the smallest buffer that holds so many bytes, or else the largest, to be grown.
-    pub(super) fn take(&self, len: usize) -> Vec<u8> {
+    pub(in crate::message) fn take(&self, len: usize) -> Vec<u8> {
         let mut buffers = self.lock();
         let fits = |buffer: &Vec<u8>| if buffer.len() >= len { buffer.len() } else { usize::MAX };
         let best = (0..buffers.len())
@@ -22,7 +22,7 @@ impl Pool {
     }
 
     /// Keeps a buffer. If there are too many, the smallest goes.
-    pub(super) fn give(&self, buffer: Vec<u8>) {
+    pub(in crate::message) fn give(&self, buffer: Vec<u8>) {
         let mut buffers = self.lock();
         if buffers.capacity() == 0 {
             buffers.reserve_exact(BUFFERS + 1);

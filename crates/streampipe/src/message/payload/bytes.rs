@@ -5,6 +5,9 @@ use std::sync::{Arc, Weak};
 
 use super::pool::Pool;
 
+/// From this size on, sharing costs less than a copy.
+pub(crate) const WORTH_SHARING: usize = 4096;
+
 /// A payload: bytes that are received, passed on and dropped without being copied.
 ///
 /// It derefs to `[u8]`. The memory of a received payload goes back to its channel, which uses it again; so one
@@ -37,7 +40,7 @@ struct Buffer {
 
 impl Bytes {
     /// The first `len` bytes of a buffer that goes back into the pool.
-    pub(super) fn pooled(memory: Vec<u8>, len: usize, pool: &Arc<Pool>) -> Self {
+    pub(in crate::message) fn pooled(memory: Vec<u8>, len: usize, pool: &Arc<Pool>) -> Self {
         let pool = Arc::downgrade(pool);
         Self { body: Body::Own(Buffer { memory, pool }), range: 0..len }
     }
@@ -46,13 +49,17 @@ impl Bytes {
     #[must_use]
     pub fn into_vec(mut self) -> Vec<u8> {
         let range = self.range.clone();
-        match &mut self.body {
-            Body::Own(buffer) if range.start == 0 => {
+        let buffer = match &mut self.body {
+            Body::Own(buffer) => Some(buffer),
+            Body::Shared(buffer) => Arc::get_mut(buffer),
+        };
+        match buffer {
+            Some(buffer) if range.start == 0 => {
                 let mut memory = std::mem::take(&mut buffer.memory);
                 memory.truncate(range.end);
                 memory
             }
-            Body::Own(_) | Body::Shared(_) => self.to_vec(),
+            _ => self.to_vec(),
         }
     }
 
@@ -64,6 +71,10 @@ impl Bytes {
             Body::Shared(buffer) => buffer,
         };
         &buffer.memory[self.range.clone()]
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.body, Body::Shared(_))
     }
 
     /// Makes the memory shared, so that parts of it can be handed out.
@@ -137,7 +148,9 @@ impl Clone for Bytes {
 impl From<Vec<u8>> for Bytes {
     fn from(memory: Vec<u8>) -> Self {
         let range = 0..memory.len();
-        Self { body: Body::Own(Buffer { memory, pool: Weak::new() }), range }
+        let bytes = Self { body: Body::Own(Buffer { memory, pool: Weak::new() }), range };
+        // What is large is shared from the start, so that it need not be copied to be sent.
+        if bytes.len() < WORTH_SHARING { bytes } else { bytes.share() }
     }
 }
 

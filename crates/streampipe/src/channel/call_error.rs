@@ -1,0 +1,70 @@
+use std::{error, fmt, io};
+
+use crate::{RecvError, SendError};
+
+/// Why a call has no answer.
+///
+/// # Examples
+///
+/// ```
+/// use streampipe::CallError;
+///
+/// let (client, server) = streampipe::channel::<u32, u32>()?;
+/// drop(server);
+/// assert!(matches!(client.call(5), Err(CallError::NotSent(_))));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CallError<T = ()> {
+    /// The request was not sent.
+    NotSent(SendError<T>),
+    /// The request was sent, and no answer was received: at once if the peer is gone.
+    NotReceived(RecvError),
+    /// The peer has taken the request and dropped it without an answer.
+    NoAnswer,
+}
+
+impl<T> CallError<T> {
+    /// Whether the deadline passed first. An answer that comes later is dropped, and
+    /// [counted](crate::Channel::late_answers).
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::NotSent(error) => matches!(error.reason(), crate::SendReason::TimedOut),
+            Self::NotReceived(error) => matches!(error, RecvError::TimedOut),
+            Self::NoAnswer => false,
+        }
+    }
+}
+
+impl<T> fmt::Display for CallError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSent(error) => write!(f, "the request was not sent: {error}"),
+            Self::NotReceived(error) => write!(f, "no answer was received: {error}"),
+            Self::NoAnswer => f.write_str("the peer has dropped the request without an answer"),
+        }
+    }
+}
+
+impl<T: fmt::Debug + 'static> error::Error for CallError<T> {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::NotSent(error) => Some(error),
+            Self::NotReceived(error) => Some(error),
+            Self::NoAnswer => None,
+        }
+    }
+}
+
+/// Drops the request.
+impl<T> From<CallError<T>> for io::Error {
+    fn from(error: CallError<T>) -> Self {
+        match error {
+            CallError::NotSent(error) => error.into(),
+            CallError::NotReceived(error) => error.into(),
+            CallError::NoAnswer => Self::other(CallError::<()>::NoAnswer),
+        }
+    }
+}

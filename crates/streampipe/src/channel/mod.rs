@@ -1,0 +1,19 @@
+//! Typed channels: values with descriptors inside.
+
+mod call_error;
+#[expect(clippy::module_inception, reason = "a public type has a file named after it")]
+mod channel;
+mod encoding;
+mod fd;
+mod request;
+mod sendable;
+mod shuttle;
+mod values;
+
+pub use call_error::CallError;
+pub use channel::{Channel, channel};
+pub use encoding::{Undecodable, passed};
+pub use fd::Fd;
+pub use request::{Request, Responder};
+pub use sendable::Sendable;
+pub use values::{Incoming, Values};

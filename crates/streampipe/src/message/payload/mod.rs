@@ -1,0 +1,9 @@
+//! Payloads, and the memory they are in.
+
+mod bytes;
+mod pool;
+
+pub use bytes::Bytes;
+
+pub(crate) use bytes::WORTH_SHARING;
+pub(super) use pool::Pool;
