@@ -66,18 +66,23 @@ pub fn median(numbers: &mut [f64]) -> f64 {
     numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// What the numbers belong to.
+/// Prints what the numbers belong to.
 pub fn print_machine() -> io::Result<()> {
+    println!("{}\n", machine()?);
+    Ok(())
+}
+
+/// What the numbers belong to: the processor, the kernel, the day.
+pub fn machine() -> io::Result<String> {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let processors = std::fs::read_to_string("/proc/cpuinfo")?;
     let model = processors.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("");
     let count = std::thread::available_parallelism()?;
     let date = Command::new("date").args(["-u", "+%F"]).output()?;
-    println!(
-        "{}, {count} cores; Linux {}; {}\n",
+    Ok(format!(
+        "{}, {count} cores; Linux {}; {}",
         model.trim_start_matches([' ', '\t', ':']),
         kernel.trim(),
         String::from_utf8_lossy(&date.stdout).trim(),
-    );
-    Ok(())
+    ))
 }

@@ -1,4 +1,4 @@
-//! Chores of the workspace: `cargo xtask bench`, `bench join`, `bench spawn`, `cargo xtask ci`.
+//! Chores of the workspace: `cargo xtask bench`, `bench join`, `bench spawn`, `bench messages`, `cargo xtask ci`.
 
 #![forbid(unsafe_code)]
 
@@ -13,9 +13,13 @@ fn main() -> ExitCode {
     let done = match words[..] {
         ["bench"] => bench::calls(),
         ["bench", "join"] => bench::join(),
-        ["bench", "spawn"] => bench_spawn(),
+        ["bench", "spawn"] => bench_beside("spawn", &[]),
+        ["bench", "messages", ref options @ ..] => bench_beside("messages", options),
         ["ci"] => ci(),
-        _ => Err("cargo xtask bench | bench join | bench spawn | ci".into()),
+        _ => {
+            Err("cargo xtask bench | bench join | bench spawn | bench messages [options] | ci"
+                .into())
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -26,10 +30,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the comparison with other ways to start a child, which lives outside of the workspace.
-fn bench_spawn() -> Result<(), Box<dyn std::error::Error>> {
+/// Runs a comparison with other people's ways, which lives outside of the workspace.
+fn bench_beside(program: &str, options: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
     let args = ["run", "--release", "--locked", "--manifest-path", "compare/Cargo.toml", "--bin"];
-    let status = Command::new(env!("CARGO")).args(args).arg("spawn").status()?;
+    let mut cargo = Command::new(env!("CARGO"));
+    let status = cargo.args(args).args([program, "--"]).args(options).status()?;
     if status.success() { Ok(()) } else { Err(format!("compare: {status}").into()) }
 }
 

@@ -1,0 +1,9 @@
+//! The ways to do the same work; a new one is a file here, and a line in `all.rs`.
+
+mod all;
+mod std_stream;
+mod tokio_stream;
+mod way;
+
+pub use all::{ALL, BASE, named};
+pub use way::Way;
