@@ -1,9 +1,18 @@
 //! All ways there are.
 
-use super::{Way, std_stream, tokio_stream};
+use super::{Way, ipc_channel, seqpacket, std_stream, tokio_stream, tokio_unix_ipc};
 
 /// All ways, in the order of the tables.
-pub const ALL: &[&dyn Way] = &[&std_stream::POSTCARD, &std_stream::RAW, &tokio_stream::TokioStream];
+pub const ALL: &[&dyn Way] = &[
+    &std_stream::POSTCARD,
+    &std_stream::RAW,
+    &ipc_channel::TYPED,
+    &ipc_channel::SERDE_BYTES,
+    &ipc_channel::IpcBytes,
+    &seqpacket::SeqPacketJson,
+    &tokio_stream::TokioStream,
+    &tokio_unix_ipc::TokioUnixIpc,
+];
 
 /// What the ratios of all are to: a stream, a length, postcard, by hand.
 pub const BASE: &str = "std-postcard";
