@@ -106,18 +106,24 @@ impl Runner {
     /// Warms up, and finds out how often fits into a round.
     fn new(entrant: Entrant) -> Self {
         let mut new = Self { entrant, each_round: 1, times: Vec::new(), medians: Vec::new() };
-        // By the clock, not by the times that are reported: these may be of a part only.
-        let start = Instant::now();
+        // The first also waits for a peer that is still starting.
         new.batch(1);
-        let mut once = start.elapsed();
-        if once < SLOW {
-            let start = Instant::now();
-            new.batch(5);
-            once = start.elapsed() / 5;
+        let mut once = new.clocked(1);
+        for _ in 0..3 {
+            if once < SLOW {
+                once = once.min(new.clocked(5));
+            }
         }
         let fits = BATCH.as_secs_f64() / once.as_secs_f64();
         new.each_round = fits.clamp(1.0, MAX_BATCH) as usize;
         new
+    }
+
+    /// How long each of some takes by the clock; the times that it reports may be of a part only.
+    fn clocked(&mut self, count: u32) -> Duration {
+        let start = Instant::now();
+        self.batch(count as usize);
+        start.elapsed() / count
     }
 
     /// A round: a tenth to warm up, then what counts.

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use compare::measure::{machine, print_machine};
 use compare::place::Processors;
@@ -44,7 +44,7 @@ impl Options {
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
             match word.as_str() {
-                "--quick" => options.rounds = Rounds { small: 7, huge: 2, starts: 3 },
+                "--quick" => options.rounds = Rounds { small: 9, huge: 3, starts: 5 },
                 "--only" => options.ways = chosen(words.next().ok_or(USAGE)?)?,
                 "--plot" => options.plot = Some(words.next().ok_or(USAGE)?.into()),
                 _ => return Err(USAGE.into()),
@@ -98,5 +98,13 @@ fn print_versions() {
         "serde_json",
     ];
     let versions: Vec<String> = names.into_iter().filter_map(version).collect();
-    println!("{}", versions.join(", "));
+    println!("{}, {}", versions.join(", "), python());
+}
+
+/// What Python says it is, or that it is not there.
+fn python() -> String {
+    match Command::new("python3").arg("--version").output() {
+        Ok(output) => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        Err(_) => "no python3: its rows are skipped".to_owned(),
+    }
 }

@@ -1,6 +1,6 @@
 //! All ways there are.
 
-use super::{Way, ipc_channel, seqpacket, std_stream, tokio_stream, tokio_unix_ipc};
+use super::{Way, ipc_channel, python, seqpacket, std_stream, tokio_stream, tokio_unix_ipc};
 
 /// All ways, in the order of the tables.
 pub const ALL: &[&dyn Way] = &[
@@ -12,6 +12,8 @@ pub const ALL: &[&dyn Way] = &[
     &seqpacket::SeqPacketJson,
     &tokio_stream::TokioStream,
     &tokio_unix_ipc::TokioUnixIpc,
+    &python::OBJECTS,
+    &python::BYTES,
 ];
 
 /// What the ratios of all are to: a stream, a length, postcard, by hand.
