@@ -1,69 +1,108 @@
-//! The round trips as a picture: p50 by size, both on logarithmic axes.
+//! The round trips as a picture: p50 by size, a panel for each placement, logarithmic both ways.
 
 use std::error::Error;
 use std::path::Path;
 
+use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::works::{Curve, SIZES, bytes};
+use crate::works::{Panel, SIZES, bytes};
 
-/// Distinct also for those who do not tell red from green, after Okabe and Ito; then again dashed.
-const COLOURS: [RGBColor; 7] = [
+/// Distinct also for those who do not tell red from green, after Okabe and Ito; brown for yellow.
+const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 0, 0),
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
     RGBColor(0, 158, 115),
+    RGBColor(140, 100, 40),
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(204, 121, 167),
 ];
 
-/// Draws the curves into an SVG file.
+/// Draws the panels into an SVG file.
 ///
 /// # Errors
 ///
 /// The file's.
-pub fn draw(path: &Path, title: &str, curves: &[Curve]) -> Result<(), Box<dyn Error>> {
-    let root = SVGBackend::new(path, (960, 600)).into_drawing_area();
+pub fn draw(path: &Path, machine: &str, panels: &[Panel]) -> Result<(), Box<dyn Error>> {
+    let root = SVGBackend::new(path, (1400, 700)).into_drawing_area();
     root.fill(&WHITE)?;
-    let times = || curves.iter().flat_map(|(_, points)| points).map(|(_, time)| time / 1e3);
-    let (least, most) = times().fold((f64::MAX, 1.0), |(a, b), it| (it.min(a), it.max(b)));
-    let (first, last) = (SIZES[0] as f64, SIZES[SIZES.len() - 1] as f64);
-    let mut chart = ChartBuilder::on(&root)
-        .caption(title, ("sans-serif", 18))
-        .margin(12)
-        .x_label_area_size(40)
-        .y_label_area_size(70)
-        .build_cartesian_2d(
-            (first..last).log_scale(),
-            (least.min(most) / 1.5..most * 1.5).log_scale(),
-        )?;
-    chart
-        .configure_mesh()
-        .x_desc("payload, there and back")
-        .y_desc("p50, µs")
-        .x_label_formatter(&|size| bytes(*size as usize))
-        .light_line_style(WHITE)
-        .draw()?;
-    for (at, (name, points)) in curves.iter().enumerate() {
-        if points.is_empty() {
-            continue;
-        }
-        let colour = COLOURS[at % COLOURS.len()];
-        let style = colour.stroke_width(if at < COLOURS.len() { 2 } else { 1 });
-        let places: Vec<_> = points.iter().map(|(size, time)| (*size as f64, time / 1e3)).collect();
-        chart
-            .draw_series(LineSeries::new(places.clone(), style))?
-            .label(*name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style));
-        chart.draw_series(places.into_iter().map(|it| Circle::new(it, 3, colour.filled())))?;
+    let titled = root.titled(&format!("p50 of a round trip; {machine}"), ("sans-serif", 20))?;
+    let areas = titled.split_evenly((1, panels.len()));
+    for (at, (area, panel)) in areas.iter().zip(panels).enumerate() {
+        // The last has all sizes, and room in a corner.
+        draw_panel(area, panel, (at + 1 == panels.len()).then_some(Legend))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
     root.present()?;
     Ok(())
+}
+
+/// The panel that says whose the lines are.
+struct Legend;
+
+fn draw_panel(
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    panel: &Panel,
+    legend: Option<Legend>,
+) -> Result<(), Box<dyn Error>> {
+    let times = || panel.curves.iter().flat_map(|(_, points)| points).map(|(_, time)| *time);
+    let least = times().fold(1e9, f64::min) / 1.5;
+    let most = times().fold(least * 2.0, f64::max) * 1.5;
+    // The doublings, for an axis in powers of ten has no room for powers of two.
+    let sizes = || panel.curves.iter().flat_map(|(_, points)| points).map(|(size, _)| *size);
+    let first = f64::from(SIZES[0].ilog2());
+    let last = f64::from(sizes().max().unwrap_or(SIZES[1]).ilog2());
+    let mut chart = ChartBuilder::on(area)
+        .caption(&panel.title, ("sans-serif", 18))
+        .margin(14)
+        .x_label_area_size(44)
+        .y_label_area_size(80)
+        .build_cartesian_2d(first..last, (least..most).log_scale())?;
+    chart
+        .configure_mesh()
+        .x_labels(11)
+        .x_desc("payload, each way")
+        .x_label_formatter(&|doublings| bytes(1 << *doublings as u32))
+        .y_label_formatter(&|time| shown(*time))
+        .label_style(("sans-serif", 15))
+        .light_line_style(WHITE)
+        .draw()?;
+    for (at, (name, points)) in panel.curves.iter().enumerate() {
+        let colour = COLOURS[at % COLOURS.len()];
+        // Beyond the colours there are, a second series with open points.
+        let point = if at < COLOURS.len() { colour.filled() } else { colour.stroke_width(1) };
+        let places = places(points);
+        chart
+            .draw_series(LineSeries::new(places.clone(), colour.stroke_width(2)))?
+            .label(*name)
+            .legend(move |(x, y)| {
+                EmptyElement::at((x, y))
+                    + PathElement::new([(0, 0), (20, 0)], colour.stroke_width(2))
+                    + Circle::new((10, 0), 4, point)
+            });
+        chart.draw_series(places.into_iter().map(|place| Circle::new(place, 4, point)))?;
+    }
+    if legend.is_some() {
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .label_font(("sans-serif", 15))
+            .background_style(WHITE.mix(0.8))
+            .border_style(BLACK.mix(0.3))
+            .draw()?;
+    }
+    Ok(())
+}
+
+fn places(points: &[(usize, f64)]) -> Vec<(f64, f64)> {
+    points.iter().map(|(size, time)| (f64::from(size.ilog2()), *time)).collect()
+}
+
+fn shown(nanoseconds: f64) -> String {
+    if nanoseconds < 1e6 {
+        format!("{:.0} µs", nanoseconds / 1e3)
+    } else {
+        format!("{:.0} ms", nanoseconds / 1e6)
+    }
 }

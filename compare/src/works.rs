@@ -44,8 +44,16 @@ pub struct Works<'a> {
     pub rounds: Rounds,
 }
 
-/// The p50 of a way's round trips, by size.
+/// The p50 of a way's round trips in nanoseconds, by size.
 pub type Curve = (&'static str, Vec<(usize, f64)>);
+
+/// The curves of all ways in one placement.
+pub struct Panel {
+    /// Which placement.
+    pub title: String,
+    /// A curve for each way.
+    pub curves: Vec<Curve>,
+}
 
 /// What a number in a table is.
 #[derive(Clone, Copy)]
@@ -57,28 +65,27 @@ enum Unit {
 }
 
 impl Works<'_> {
-    /// All works, in both placements; returns the round trips of those on two processors, or of
-    /// those on one where there are no two.
+    /// All works, in both placements; returns the round trips of each.
     ///
     /// # Errors
     ///
     /// The kernel's, about processors.
-    pub fn all(&self) -> io::Result<Vec<Curve>> {
+    pub fn all(&self) -> io::Result<Vec<Panel>> {
         let one = self.processors.one();
-        let mut curves = self.placed("both processes on one processor", one, LARGE)?;
+        let mut panels = vec![self.placed("both processes on one processor", one, LARGE)?];
         match self.processors.two() {
-            Some(two) => curves = self.placed("a processor for each", two, usize::MAX)?,
+            Some(two) => panels.push(self.placed("a processor for each", two, usize::MAX)?),
             None => println!("\nA processor for each: skipped, this process may use only one.\n"),
         }
         self.processors.settle(Place::ANYWHERE)?;
         heading("Setting up, wherever the kernel puts the processes");
         self.pairs();
         self.first_answers();
-        Ok(curves)
+        Ok(panels)
     }
 
     /// What is done with an open channel, with messages below a size.
-    fn placed(&self, title: &str, place: Place, below: usize) -> io::Result<Vec<Curve>> {
+    fn placed(&self, title: &str, place: Place, below: usize) -> io::Result<Panel> {
         self.processors.settle(place)?;
         heading(&format!("Messages, {title}"));
         let mut curves: Vec<Curve> =
@@ -104,7 +111,7 @@ impl Works<'_> {
                 if descriptors == 1 { work.replace("descriptors", "descriptor") } else { work };
             self.run(&work, self.rounds.small, Unit::Time, |way| trips(way, place, load));
         }
-        Ok(curves)
+        Ok(Panel { title: title.to_owned(), curves })
     }
 
     fn pairs(&self) {

@@ -63,9 +63,9 @@ impl Options {
         );
         processors.warm_up()?;
         let works = Works { ways: &self.ways, processors: &processors, rounds: self.rounds };
-        let curves = works.all()?;
+        let panels = works.all()?;
         match &self.plot {
-            Some(path) => plot::draw(path, &machine()?, &curves),
+            Some(path) => plot::draw(path, &machine()?, &panels),
             None => Ok(()),
         }
     }
