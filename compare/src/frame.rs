@@ -10,6 +10,8 @@ pub const PREFIX: usize = 4;
 const MORE: usize = 20;
 /// Longer ones are refused before there is a buffer for them.
 const MAX_BODY: usize = 128 << 20;
+/// More than the send buffer of a socket that nobody has tuned.
+const MAX_PACKET: usize = 256 << 10;
 
 /// How the message becomes bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,12 @@ impl Frame {
         }
         self.reserve(length);
         Ok(&mut self.buffer[..length])
+    }
+
+    /// Where a packet of unknown length is to be read into.
+    pub fn room(&mut self) -> &mut [u8] {
+        self.reserve(MAX_PACKET);
+        &mut self.buffer[..MAX_PACKET]
     }
 
     /// Checks the body that was read.

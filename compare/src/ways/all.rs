@@ -1,11 +1,14 @@
 //! All ways there are.
 
-use super::{Way, ipc_channel, python, seqpacket, std_stream, tokio_stream, tokio_unix_ipc};
+use super::{
+    Way, ipc_channel, packets, python, seqpacket, std_stream, tokio_stream, tokio_unix_ipc,
+};
 
 /// All ways, in the order of the tables.
 pub const ALL: &[&dyn Way] = &[
     &std_stream::POSTCARD,
     &std_stream::RAW,
+    &packets::Packets,
     &ipc_channel::TYPED,
     &ipc_channel::SERDE_BYTES,
     &ipc_channel::IpcBytes,

@@ -2,6 +2,7 @@
 
 mod all;
 mod ipc_channel;
+mod packets;
 mod python;
 mod seqpacket;
 mod std_stream;

@@ -45,7 +45,8 @@ impl Way for SeqPacketJson {
     }
 }
 
-fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+/// Two packet sockets, connected.
+pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut numbers = [-1; 2];
     let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
     // SAFETY: the array has room for two.
@@ -57,6 +58,14 @@ fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     // SAFETY: as above.
     let second = unsafe { OwnedFd::from_raw_fd(numbers[1]) };
     Ok((first, second))
+}
+
+/// Puts the number into the error about a message that no packet can hold.
+pub(super) fn too_large(error: io::Error, length: usize) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::EMSGSIZE) => io::Error::other(format!("{length} bytes exceed a packet")),
+        _ => error,
+    }
 }
 
 /// A descriptor is its place among those that came beside the bytes.
@@ -98,12 +107,8 @@ impl End for Tube {
         };
         let bytes = serde_json::to_vec(&message)?;
         let numbers = [self.file.as_raw_fd(); ancillary::MAX_DESCRIPTORS];
-        match ancillary::send(self.socket.as_fd(), &bytes, &numbers[..order.descriptors]) {
-            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
-                Err(io::Error::other(format!("{} bytes of JSON exceed a packet", bytes.len())))
-            }
-            sent => sent.map(drop),
-        }
+        let sent = ancillary::send(self.socket.as_fd(), &bytes, &numbers[..order.descriptors]);
+        sent.map(drop).map_err(|error| too_large(error, bytes.len()))
     }
 
     fn recv(&mut self) -> io::Result<Order> {
