@@ -104,7 +104,8 @@ def serve(kind, processor, connection):
 
 def start(kind, processor):
     ours, theirs = SPAWN.Pipe()
-    peer = SPAWN.Process(target=serve, args=(kind, processor, theirs))
+    # Ended with us, should we fail: nobody else would tell it.
+    peer = SPAWN.Process(target=serve, args=(kind, processor, theirs), daemon=True)
     peer.start()
     theirs.close()
     return ours, peer
