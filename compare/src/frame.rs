@@ -66,7 +66,7 @@ impl Frame {
     ///
     /// # Errors
     ///
-    /// It is longer than [`MAX_BODY`].
+    /// It is longer than any message here.
     pub fn body(&mut self, prefix: [u8; PREFIX]) -> io::Result<&mut [u8]> {
         let length = u32::from_le_bytes(prefix) as usize;
         if length > MAX_BODY {
