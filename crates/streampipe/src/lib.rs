@@ -63,6 +63,8 @@ mod policy;
 mod process;
 mod relay;
 mod spawn;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod zygote;
 
 pub use call::{Family, Type, UnsupportedPair, socketpair};

@@ -383,6 +383,12 @@ impl<A, B> Channel<A, B> {
     pub(super) fn core(&self) -> &Core {
         &self.core
     }
+
+    /// `None` if a request of it waits for its answer.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn try_into_core(self) -> Option<Core> {
+        Arc::try_unwrap(self.core).ok()
+    }
 }
 
 impl<'channel, A: Serialize, B: DeserializeOwned> IntoIterator for &'channel Channel<A, B> {

@@ -7,7 +7,7 @@ mod encoding;
 mod fd;
 mod request;
 mod sendable;
-mod shuttle;
+pub(crate) mod shuttle;
 mod values;
 
 pub use call_error::CallError;
@@ -17,3 +17,6 @@ pub use fd::Fd;
 pub use request::{Request, Responder};
 pub use sendable::Sendable;
 pub use values::{Incoming, Values};
+
+#[cfg(feature = "tokio")]
+pub(crate) use encoding::Encoded;

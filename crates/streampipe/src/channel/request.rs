@@ -72,6 +72,18 @@ impl<A> Responder<A> {
     }
 }
 
+#[cfg(feature = "tokio")]
+impl<A> Responder<A> {
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Notes that somebody else has sent the answer.
+    pub(crate) fn forget(mut self) {
+        self.is_answered = true;
+    }
+}
+
 impl<A: Serialize> Responder<A> {
     /// Sends the answer, as [`Request::answer`].
     ///

@@ -1,13 +1,12 @@
 //! Values over a channel's core: encoded, sent, received, decoded.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use streampipe_wire::Kind;
 
-use super::encoding::{decode, encode};
+use super::encoding::{Encoded, decode, encode};
 use super::{CallError, Request, Responder};
 use crate::end::Waiting;
 use crate::message::{Arrived, Core, Outbound, Want};
@@ -20,12 +19,18 @@ pub(super) fn send<T: Serialize>(
     value: &T,
     waiting: Waiting,
 ) -> Result<(), SendReason> {
-    let encoded = encode(value, core.take_buffer()).map_err(SendReason::Unencodable)?;
-    let fds: Vec<_> = encoded.fds.iter().map(AsFd::as_fd).collect();
+    let encoded = pack(core, value)?;
+    let fds = encoded.fds();
     let sent =
         encoded.with_parts(|parts| core.send(&Outbound { kind, id, parts, fds: &fds }, waiting));
+    drop(fds);
     core.give_buffer(encoded.into_buffer());
     sent
+}
+
+/// Encodes a value into a buffer of the channel's.
+pub(crate) fn pack<T: Serialize>(core: &Core, value: &T) -> Result<Encoded, SendReason> {
+    encode(value, core.take_buffer()).map_err(SendReason::Unencodable)
 }
 
 pub(super) fn receive<T: DeserializeOwned>(
@@ -38,12 +43,12 @@ pub(super) fn receive<T: DeserializeOwned>(
     read(arrived).map(|value| (id, value))
 }
 
-pub(super) fn read<T: DeserializeOwned>(arrived: Arrived) -> Result<T, RecvError> {
+pub(crate) fn read<T: DeserializeOwned>(arrived: Arrived) -> Result<T, RecvError> {
     decode(arrived).map_err(RecvError::Undecodable)
 }
 
 /// Reads a request. Of one that is none, the caller is told that there is no answer.
-pub(super) fn request<A: Serialize, B: DeserializeOwned>(
+pub(crate) fn request<A: Serialize, B: DeserializeOwned>(
     core: &Arc<Core>,
     arrived: Arrived,
 ) -> Result<Request<A, B>, RecvError> {
@@ -51,7 +56,7 @@ pub(super) fn request<A: Serialize, B: DeserializeOwned>(
     read(arrived).map(|value| Request::new(value, responder))
 }
 
-pub(super) fn answer<T, B: DeserializeOwned>(arrived: Arrived) -> Result<B, CallError<T>> {
+pub(crate) fn answer<T, B: DeserializeOwned>(arrived: Arrived) -> Result<B, CallError<T>> {
     match arrived.kind {
         Kind::NoAnswer => Err(CallError::NoAnswer),
         _ => read(arrived).map_err(CallError::NotReceived),

@@ -25,7 +25,7 @@ use super::held::Held;
 use super::modes::{Modes, Waiting};
 use super::outlet::Outlet;
 use super::shared::{Link, Refusal, Side};
-use super::watch::Watch;
+use super::watch::{Life, Watch};
 use super::{ConvertError, FdError};
 use crate::call::{Family, Type};
 
@@ -269,7 +269,7 @@ impl End {
         })
     }
 
-    pub(super) fn write_vectored(
+    pub(crate) fn write_vectored(
         &self,
         bytes: &[IoSlice<'_>],
         waiting: Waiting,
@@ -366,6 +366,21 @@ impl End {
 
     pub(crate) fn is_two_pipes(&self) -> bool {
         self.outlet.is_some()
+    }
+
+    /// The writing pipe, if this end is two; while somebody holds it, it does not close.
+    pub(crate) fn outlet_pipe(&self) -> Option<Arc<OwnedFd>> {
+        self.outlet.as_ref().and_then(|outlet| outlet.pipe())
+    }
+
+    /// The process at the other end, if it is known.
+    pub(crate) fn watched(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.as_ref().map(|watch| watch.pidfd())
+    }
+
+    /// Whether that process was seen to have ended.
+    pub(crate) fn is_known_to_be_gone(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.known_life() != Life::Lives)
     }
 
     /// Says that the peer is not trusted.

@@ -24,7 +24,7 @@ macro_rules! handle_methods {
             Ok((Self { end: a }, Self { end: b }))
         }
 
-        #[cfg(feature = "serde")]
+        #[allow(dead_code, reason = "not of all types without the features")]
         pub(crate) fn as_end(&self) -> &End {
             &self.end
         }

@@ -64,6 +64,27 @@ impl SeqPacket {
         self.end.recv_packet(buffer, Ending::Reported, waiting)
     }
 
+    /// Receives a packet as [`recv_fds`](Self::recv_fds), within a bound of its own.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn recv_fds_within(
+        &self,
+        buffer: &mut [u8],
+        waiting: Waiting,
+    ) -> io::Result<(usize, Vec<OwnedFd>)> {
+        self.end.recv_packet_fds(buffer, Ending::Reported, waiting)
+    }
+
+    /// Sends a packet as [`send_fds`](Self::send_fds), within a bound of its own.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn send_within(
+        &self,
+        packet: &[u8],
+        fds: &[BorrowedFd<'_>],
+        waiting: Waiting,
+    ) -> io::Result<usize> {
+        self.end.send_packet(packet, fds, Ending::Reported, waiting)
+    }
+
     /// Ends one or both directions, for all copies of this end.
     ///
     /// As [`Stream::shutdown`](crate::Stream::shutdown).

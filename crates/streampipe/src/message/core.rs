@@ -1,4 +1,3 @@
-use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,11 +6,13 @@ use streampipe_sys::wait::pause;
 use streampipe_wire::Kind;
 
 use super::carrier::Carrier;
+#[cfg(feature = "tokio")]
+use super::hearing::Hearing;
 use super::incoming::{Incoming, Inlet};
 use super::mail::Mail;
 use super::outgoing::{Outbound, Outgoing, Posting};
 use super::payload::Pool;
-use super::turn::{Busy, Turn};
+use super::turn::{Busy, Held, Turn};
 use super::{Budget, RecvError, SendReason};
 use crate::FdPolicy;
 use crate::end::{End, Waiting};
@@ -123,25 +124,24 @@ impl Core {
 
     /// Sends a whole message, or nothing of it.
     pub(crate) fn send(&self, message: &Outbound<'_>, waiting: Waiting) -> Result<(), SendReason> {
-        let mut outgoing = self.outgoing.take(waiting).map_err(|busy| match busy {
+        self.start_send(message, waiting)?.advance(message, waiting)
+    }
+
+    /// Begins to send a message, when it is its turn.
+    pub(crate) fn start_send(
+        &self,
+        message: &Outbound<'_>,
+        waiting: Waiting,
+    ) -> Result<Sending<'_>, SendReason> {
+        if !message.fds.is_empty() {
+            self.policy().check_outgoing(message.fds).map_err(SendReason::RefusedFd)?;
+        }
+        let outgoing = self.outgoing.take(waiting).map_err(|busy| match busy {
             Busy::Now => SendReason::Full,
             Busy::TimedOut => SendReason::TimedOut,
         })?;
-        self.post(&mut outgoing, message, waiting).map_err(SendReason::from_end)
-    }
-
-    fn post(
-        &self,
-        outgoing: &mut Outgoing,
-        message: &Outbound<'_>,
-        waiting: Waiting,
-    ) -> io::Result<()> {
-        let mut posting = Posting::new(message, self.carrier.carries, waiting);
-        let posted = posting.advance(&self.carrier, outgoing, message, waiting);
-        if posted.is_err() {
-            posting.withdraw(&self.carrier, outgoing);
-        }
-        posted
+        let posting = Posting::new(message, self.carrier.carries, waiting);
+        Ok(Sending { carrier: &self.carrier, outgoing, posting: Some(posting) })
     }
 
     /// Tells the caller of a request that there is no answer; later, if not now.
@@ -155,18 +155,13 @@ impl Core {
         if self.regrets().is_empty() {
             return;
         }
-        let Ok(mut outgoing) = self.outgoing.take(Waiting::Never) else { return };
         loop {
             let Some(id) = self.regrets().pop() else { return };
             let message = Outbound { kind: Kind::NoAnswer, id, parts: &[], fds: &[] };
-            match self.post(&mut outgoing, &message, Waiting::Never) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.regrets().push(id);
-                    return;
-                }
-                // Nobody is there who could be told.
-                Err(_) => {}
+            // If nobody is there who could be told, it is forgotten.
+            if let Err(SendReason::Full) = self.send(&message, Waiting::Never) {
+                self.regrets().push(id);
+                return;
             }
         }
     }
@@ -182,7 +177,12 @@ impl Core {
     /// If several threads wait, one of them reads for all.
     pub(crate) fn receive(&self, want: Want, waiting: Waiting) -> Result<Arrived, RecvError> {
         self.tell_regrets();
-        let mut arrived = self.receive_any(want, waiting)?;
+        let arrived = self.receive_any(want, waiting)?;
+        self.hand_over(arrived)
+    }
+
+    /// Checks the descriptors of what was received.
+    pub(super) fn hand_over(&self, mut arrived: Arrived) -> Result<Arrived, RecvError> {
         if !arrived.fds.is_empty() {
             self.policy().check_incoming(&mut arrived.fds).map_err(RecvError::WrongFd)?;
         }
@@ -200,8 +200,7 @@ impl Core {
             let budget = self.budget();
             let is_full = mail.is_full(&budget);
             if is_full && stall.is_over(&mail) {
-                let (messages, requests) = mail.counts();
-                return Err(RecvError::Unclaimed { messages, requests });
+                return Err(unclaimed(&mail));
             }
             let incoming = if is_full { None } else { mail.incoming.take() };
             let Some(incoming) = incoming else {
@@ -284,6 +283,22 @@ impl Core {
         }
     }
 
+    /// Waits until somebody else has received what is wanted.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn hear(&self, want: Want) -> Hearing<'_> {
+        Hearing::new(self, want)
+    }
+
+    /// Whether nothing is read because queues are full of what others want; an error if nobody takes it for long.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_stalled(&self, stall: &mut Stall) -> Result<bool, RecvError> {
+        let mail = self.lock();
+        if !mail.is_full(&self.budget()) {
+            return Ok(false);
+        }
+        if stall.is_over(&mail) { Err(unclaimed(&mail)) } else { Ok(true) }
+    }
+
     // --- calls ---
 
     /// Opens a place for an answer.
@@ -307,8 +322,40 @@ impl Core {
         is_between && mail.is_empty()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Mail> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Mail> {
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A message that is being sent. Dropped before it is, it is withdrawn.
+pub(crate) struct Sending<'core> {
+    carrier: &'core Carrier,
+    outgoing: Held<'core, Outgoing>,
+    /// `None` once it is sent.
+    posting: Option<Posting>,
+}
+
+impl Sending<'_> {
+    /// Sends what is left of the message; after [`Full`](SendReason::Full) it can be called again.
+    pub(crate) fn advance(
+        &mut self,
+        message: &Outbound<'_>,
+        waiting: Waiting,
+    ) -> Result<(), SendReason> {
+        let Some(posting) = &mut self.posting else { return Ok(()) };
+        posting
+            .advance(self.carrier, &mut self.outgoing, message, waiting)
+            .map_err(SendReason::from_end)?;
+        self.posting = None;
+        Ok(())
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if let Some(posting) = self.posting.take() {
+            posting.withdraw(self.carrier, &mut self.outgoing);
+        }
     }
 }
 
@@ -344,9 +391,14 @@ impl Drop for Reading<'_> {
     }
 }
 
+fn unclaimed(mail: &Mail) -> RecvError {
+    let (messages, requests) = mail.counts();
+    RecvError::Unclaimed { messages, requests }
+}
+
 /// Since when nothing was taken out of full queues.
 #[derive(Debug, Default)]
-struct Stall {
+pub(crate) struct Stall {
     seen: Option<(u64, Instant)>,
 }
 

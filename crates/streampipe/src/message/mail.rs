@@ -39,6 +39,9 @@ pub(super) struct Mail {
     /// `None` while somebody reads.
     pub(super) incoming: Option<Box<Incoming>>,
     waiters: VecDeque<Arc<Waiter>>,
+    /// Tasks that wait while another one reads.
+    #[cfg(feature = "tokio")]
+    pub(super) listeners: super::hearing::Listeners,
     messages: VecDeque<Arrived>,
     requests: VecDeque<Arrived>,
     /// By id, the requests that wait for an answer, and the answers that nobody has taken yet.
@@ -104,7 +107,17 @@ impl Mail {
         if let Some(waiter) = waiter {
             waiter.woken.notify_one();
         }
+        #[cfg(feature = "tokio")]
+        self.listeners.tell(kind, id);
         None
+    }
+
+    /// What has come and waits, by kind.
+    #[cfg(feature = "tokio")]
+    pub(super) fn kinds_queued(&self) -> impl Iterator<Item = Kind> + use<> {
+        let message = (!self.messages.is_empty()).then_some(Kind::Message);
+        let request = (!self.requests.is_empty()).then_some(Kind::Request);
+        message.into_iter().chain(request)
     }
 
     /// Whether no more may come until somebody takes some.

@@ -8,6 +8,8 @@ mod budget;
 mod carrier;
 mod core;
 mod errors;
+#[cfg(feature = "tokio")]
+mod hearing;
 mod incoming;
 mod mail;
 #[expect(clippy::module_inception, reason = "a public type has a file named after it")]
@@ -23,7 +25,7 @@ pub use message::Message;
 pub use payload::Bytes;
 pub use raw_channel::{Messages, RawChannel};
 
-pub(crate) use core::{Arrived, Carries, Core};
+pub(crate) use core::{Arrived, Carries, Core, Stall};
 pub(crate) use mail::Want;
 pub(crate) use outgoing::Outbound;
 pub(crate) use payload::WORTH_SHARING;

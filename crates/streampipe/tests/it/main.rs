@@ -3,6 +3,8 @@
 /// A process of its own for each test, and a look at what it leaves behind.
 mod support;
 
+/// The same for tasks.
+mod asynchronous;
 /// The call: errors, numbers, close-on-exec.
 mod call;
 /// Conversions, halves, timeouts, threads.

@@ -1,3 +1,5 @@
+use std::os::fd::{AsFd, BorrowedFd};
+
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,18 +14,20 @@ use crate::message::{Arrived, WORTH_SHARING};
 
 /// A value as it goes over the wire.
 #[derive(Debug)]
-pub(in crate::channel) struct Encoded {
+pub(crate) struct Encoded {
     bytes: Vec<u8>,
     payloads: Vec<(usize, Bytes)>,
-    pub(in crate::channel) fds: Vec<PassedFd>,
+    fds: Vec<PassedFd>,
 }
 
 impl Encoded {
-    /// Calls with the payload, in parts.
+    /// Calls with the payload, in parts, and without allocating if it is one.
     pub(in crate::channel) fn with_parts<T>(&self, call: impl FnOnce(&[&[u8]]) -> T) -> T {
-        if self.payloads.is_empty() {
-            return call(&[&self.bytes]);
-        }
+        if self.payloads.is_empty() { call(&[&self.bytes]) } else { call(&self.parts()) }
+    }
+
+    /// The payload, in parts.
+    pub(crate) fn parts(&self) -> Vec<&[u8]> {
         let (mut parts, mut from) = (Vec::with_capacity(2 * self.payloads.len() + 1), 0);
         for (at, payload) in &self.payloads {
             parts.push(&self.bytes[from..*at]);
@@ -31,11 +35,16 @@ impl Encoded {
             from = *at;
         }
         parts.push(&self.bytes[from..]);
-        call(&parts)
+        parts
+    }
+
+    /// The descriptors.
+    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.fds.iter().map(AsFd::as_fd).collect()
     }
 
     /// The buffer, to be used again.
-    pub(in crate::channel) fn into_buffer(self) -> Vec<u8> {
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
         self.bytes
     }
 }

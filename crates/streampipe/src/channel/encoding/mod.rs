@@ -9,4 +9,5 @@ mod undecodable;
 
 pub use undecodable::Undecodable;
 
+pub(crate) use codec::Encoded;
 pub(super) use codec::{decode, encode};

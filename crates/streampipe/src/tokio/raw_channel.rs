@@ -1,0 +1,135 @@
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::{fmt, io};
+
+use streampipe_wire::Kind;
+
+use super::line::Line;
+use crate::message::{Arrived, Outbound, Want};
+use crate::{Budget, FdPolicy, Message, RecvError, SendError, SeqPacket, Stream};
+
+/// A [`RawChannel`](crate::RawChannel) for tasks, of which many may use it at once.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let (ours, theirs) = streampipe::tokio::RawChannel::pair()?;
+/// ours.send(b"hello", &[]).await?;
+/// assert_eq!(theirs.recv().await?.bytes, b"hello");
+/// # Ok::<(), std::io::Error>(())
+/// # })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct RawChannel {
+    line: Line,
+}
+
+impl RawChannel {
+    /// Makes both ends of a channel.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RawChannel::pair`](crate::RawChannel::pair), and of the runtime's registration.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime with input and output enabled.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (a, b) = crate::RawChannel::pair()?;
+        Ok((a.try_into()?, b.try_into()?))
+    }
+
+    /// Sends a message, as [`RawChannel::send`](crate::RawChannel::send).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is done, the message is withdrawn as a whole.
+    pub async fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), SendError> {
+        let message = Outbound { kind: Kind::Message, id: 0, parts: &[bytes], fds };
+        self.line.send(&message).await.map_err(|reason| SendError::new((), reason))
+    }
+
+    /// Receives the next message, as [`RawChannel::recv`](crate::RawChannel::recv).
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no message is lost.
+    pub async fn recv(&self) -> Result<Message, RecvError> {
+        let Arrived { bytes, fds, .. } = self.line.receive(Want::Message).await?;
+        Ok(Message { bytes, fds })
+    }
+
+    /// Sets what this end is willing to take, as [`RawChannel::set_budget`](crate::RawChannel::set_budget).
+    pub fn set_budget(&self, budget: Budget) {
+        self.line.core().set_budget(budget);
+    }
+
+    /// Sets which descriptors are accepted and may be sent, as
+    /// [`RawChannel::set_policy`](crate::RawChannel::set_policy).
+    pub fn set_policy(&self, policy: FdPolicy) {
+        self.line.core().set_policy(policy);
+    }
+
+    /// Ends one or both directions, as [`RawChannel::shutdown`](crate::RawChannel::shutdown).
+    ///
+    /// # Errors
+    ///
+    /// None on a pair.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.line.shutdown(how)
+    }
+}
+
+/// Must be done within a runtime.
+impl TryFrom<crate::RawChannel> for RawChannel {
+    type Error = io::Error;
+
+    fn try_from(channel: crate::RawChannel) -> io::Result<Self> {
+        Ok(Self { line: Line::new(channel.into_core())? })
+    }
+}
+
+/// Must be done within a runtime.
+impl TryFrom<Stream> for RawChannel {
+    type Error = io::Error;
+
+    fn try_from(stream: Stream) -> io::Result<Self> {
+        crate::RawChannel::from(stream).try_into()
+    }
+}
+
+/// Must be done within a runtime.
+impl TryFrom<SeqPacket> for RawChannel {
+    type Error = io::Error;
+
+    fn try_from(end: SeqPacket) -> io::Result<Self> {
+        crate::RawChannel::from(end).try_into()
+    }
+}
+
+impl AsFd for RawChannel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.line.core().as_fd()
+    }
+}
+
+impl AsRawFd for RawChannel {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl fmt::Debug for RawChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawChannel").field("fd", &self.as_raw_fd()).finish()
+    }
+}
