@@ -1,4 +1,14 @@
 //! The codec, tried with bytes alone.
 
+// Cut short, cut in two, one bit turned over.
+mod cuts;
+// A decoder that is plain and slow, for comparison.
+mod oracle;
+// What is no stream.
+mod packets;
 // What was encoded is decoded, wherever it is cut.
 mod round_trip;
+// Messages that stand for the others.
+mod samples;
+// A million streams with damage.
+mod streams;
