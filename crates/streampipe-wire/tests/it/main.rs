@@ -2,6 +2,10 @@
 
 // Cut short, cut in two, one bit turned over.
 mod cuts;
+// The encoder at the bounds.
+mod frames;
+// Each byte of a header.
+mod header;
 // A decoder that is plain and slow, for comparison.
 mod oracle;
 // What is no stream.
@@ -10,5 +14,7 @@ mod packets;
 mod round_trip;
 // Messages that stand for the others.
 mod samples;
+// All short sequences of headers.
+mod sequence;
 // A million streams with damage.
 mod streams;
