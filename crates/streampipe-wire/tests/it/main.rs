@@ -1,5 +1,10 @@
 //! The codec, tried with bytes alone.
 
+// What a peer claims costs nothing.
+mod claims;
+// An allocator that counts.
+#[path = "../../../streampipe-sys/tests/shared/counting.rs"]
+mod counting;
 // Cut short, cut in two, one bit turned over.
 mod cuts;
 // The encoder at the bounds.
