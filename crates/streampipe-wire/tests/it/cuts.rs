@@ -1,6 +1,6 @@
 //! Whole messages, cut short, cut in two, and with one bit turned over.
 
-use streampipe_wire::{Decoder, HEADER_LEN, Malformed, Torn};
+use streampipe_wire::{Decoder, Event, HEADER_LEN, Header, Kind, Malformed, Torn, Want};
 
 use crate::oracle::{self, End};
 use crate::samples::{self, Sample};
@@ -85,4 +85,57 @@ fn no_bit_of_a_header_can_be_turned_to_break_a_rule() {
         }
     }
     assert!(refused > 10_000 && accepted > 500, "{refused} were refused, {accepted} were not");
+}
+
+/// Reads what the decoder wants, and part of each payload past it; returns how many bytes went past.
+fn read_past(sample: &Sample, part: impl Fn(u32) -> u32) -> usize {
+    let (mut decoder, mut frames, mut at, mut past) = (Decoder::new(), Vec::new(), 0, 0);
+    oracle::decode(&sample.wire, &mut frames);
+    let mut expected = frames.iter().map(|it| (it.header, it.place));
+    while at < sample.wire.len() {
+        let wanted = match decoder.want() {
+            Want::Header(bytes) => bytes,
+            Want::Payload(bytes) => {
+                let skipped = part(bytes);
+                decoder.skip_payload(skipped);
+                past += skipped as usize;
+                at += skipped as usize;
+                assert_eq!(decoder.finish(), torn_at(sample, at), "{} at {at}", sample.name);
+                (bytes - skipped) as usize
+            }
+        };
+        let mut input = &sample.wire[at..at + wanted];
+        at += wanted;
+        while let Some(event) = decoder.next(&mut input).expect("a whole message") {
+            match event {
+                Event::Header(header, place) => assert_eq!(expected.next(), Some((header, place))),
+                Event::Payload(payload) => assert_eq!(payload.len(), wanted),
+            }
+        }
+    }
+    assert_eq!((decoder.finish(), expected.next()), (Ok(()), None), "{}", sample.name);
+    past
+}
+
+#[test]
+fn payload_that_is_received_elsewhere_counts_as_if_it_had_come() {
+    for sample in samples::all() {
+        let payload: usize = sample.frames.iter().map(|it| it.len() - HEADER_LEN).sum();
+        assert_eq!(read_past(&sample, |left| left), payload, "{}", sample.name);
+        assert_eq!(read_past(&sample, |_| 0), 0, "{}", sample.name);
+        read_past(&sample, |left| left / 2);
+    }
+}
+
+#[test]
+fn no_more_payload_can_be_received_elsewhere_than_was_wanted() {
+    let header = Header { length: 5, ..Header::new(Kind::Message, 0) };
+    let mut decoder = Decoder::new();
+    decoder.skip_payload(7);
+    assert_eq!((decoder.want(), decoder.is_inside()), (Want::Header(HEADER_LEN), false));
+    assert_eq!(feed(&mut decoder, &header.to_bytes()), Ok(()));
+    assert_eq!(feed(&mut decoder, b"12"), Ok(()));
+    assert_eq!(decoder.want(), Want::Payload(3));
+    decoder.skip_payload(u32::MAX);
+    assert_eq!((decoder.want(), decoder.finish()), (Want::Header(HEADER_LEN), Ok(())));
 }
