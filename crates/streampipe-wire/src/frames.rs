@@ -41,8 +41,14 @@ pub struct Frames {
 
 impl Frames {
     /// The frames of a message whose payload comes with them.
+    ///
+    /// # Panics
+    ///
+    /// If it is a withdrawal that carries something: no frame can say so.
     #[must_use]
     pub const fn new(kind: Kind, id: u64, totals: Totals) -> Self {
+        let carries_something = totals.bytes > 0 || totals.fds > 0;
+        assert!(!matches!(kind, Kind::Withdrawal) || !carries_something, "a withdrawal is empty");
         Self { kind, id, totals, bytes: 0, fds: 0, has_begun: false, tail: u64::MAX }
     }
 

@@ -1,5 +1,7 @@
 //! The encoder, at the bounds.
 
+use std::panic::catch_unwind;
+
 use streampipe_wire::{Frames, Header, Kind, MAX_FDS, MAX_PAYLOAD, Place, Sequence, Totals};
 
 use crate::oracle::Ledger;
@@ -84,4 +86,14 @@ fn the_most_descriptors_do_not_overflow() {
         assert_eq!(frame.header.rest_fds, u32::MAX - fds);
     }
     assert_eq!(fds, 999 * 253);
+}
+
+#[test]
+fn a_withdrawal_that_carries_something_is_not_encoded() {
+    let nothing = Totals { bytes: 0, fds: 0 };
+    assert_eq!(Frames::new(Kind::Withdrawal, 1, nothing).count(), 1);
+    for (bytes, fds) in [(1, 0), (0, 1), (u64::MAX, u32::MAX)] {
+        let frames = || Frames::new(Kind::Withdrawal, 1, Totals { bytes, fds });
+        catch_unwind(frames).expect_err("a withdrawal that carries something");
+    }
 }
