@@ -37,7 +37,7 @@ impl Sample {
     }
 }
 
-/// Of each number of bytes and descriptors; withdrawn; of several frames that are not full.
+/// Of each number of bytes and descriptors; withdrawn; with a tail; of several frames that are not full.
 pub(crate) fn all() -> Vec<Sample> {
     let mut samples = Vec::new();
     for bytes in [0, 1, 31, u64::from(MAX_PAYLOAD) + 1] {
@@ -55,6 +55,10 @@ pub(crate) fn all() -> Vec<Sample> {
         sample.push([Header::new(Kind::Withdrawal, 9)]);
         samples.push(sample);
     }
+    let mut sample = Sample::new("with a tail");
+    let totals = Totals { bytes: 90, fds: 0 };
+    sample.push(headers(Frames::new(Kind::Message, 5, totals).with_tail(8)));
+    samples.push(sample);
     let mut sample = Sample::new("in small frames");
     sample.push(in_small_frames(Header::new(Kind::Message, 3), &[5, 1, 40], 255));
     samples.push(sample);
