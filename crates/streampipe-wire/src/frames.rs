@@ -40,7 +40,7 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// The frames of a message whose payload comes with them.
+    /// The frames of a message of this size.
     ///
     /// # Panics
     ///
