@@ -7,13 +7,13 @@
 //! cargo run -p streampipe --example command_pool
 //! ```
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{self, Sender};
 use std::thread;
 
-use streampipe::{Child, Command};
+use streampipe::{Channel, Child, Command};
 
 const WORKERS: usize = 3;
 const NUMBERS: std::ops::Range<u32> = 1..31;
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 
 fn run_pool() -> io::Result<()> {
     let numbers = Mutex::new(NUMBERS);
-    let (results, collected) = channel();
+    let (results, collected) = mpsc::channel();
     thread::scope(|scope| -> io::Result<()> {
         let feeders: Vec<_> = (0..WORKERS)
             .map(|_| {
@@ -58,48 +58,41 @@ fn run_pool() -> io::Result<()> {
 /// Feeds one worker until no number is left.
 fn feed_one(numbers: &Mutex<std::ops::Range<u32>>, results: Sender<(u32, u64)>) -> io::Result<()> {
     let next = || numbers.lock().expect("no feeder panics").next();
-    let mut worker = start("first")?;
+    let (mut worker, mut square_of) = start("first")?;
     while let Some(number) = next() {
-        let square = match ask(&mut worker, number) {
+        // A worker that dies makes this an error, never a wait.
+        let square = match square_of.call(number) {
             Ok(square) => square,
             Err(error) => {
                 // Whatever became of it: its status is there, nothing of it is left, and the
                 // number is asked again.
                 let status = worker.wait()?;
                 writeln!(io::stderr(), "replaced a worker ({error}; {status})")?;
-                worker = start("second")?;
-                ask(&mut worker, number)?
+                (worker, square_of) = start("second")?;
+                square_of.call(number)?
             }
         };
         results.send((number, square)).expect("the collector waits");
     }
+    drop(square_of);
     worker.stop()?;
     Ok(())
 }
 
-fn start(generation: &str) -> io::Result<Child> {
-    Ok(Command::new("/proc/self/exe").args(["--worker", generation]).spawn()?)
-}
-
-/// One question and its answer. A worker that dies makes this an error, never a wait.
-fn ask(worker: &mut Child, number: u32) -> io::Result<u64> {
-    let mut answer = [0; 8];
-    worker.stream().write_all(&number.to_ne_bytes())?;
-    worker.stream().read_exact(&mut answer)?;
-    Ok(u64::from_ne_bytes(answer))
+fn start(generation: &str) -> io::Result<(Child, Channel<u32, u64>)> {
+    let mut worker = Command::new("/proc/self/exe").args(["--worker", generation]).spawn()?;
+    let channel = worker.take_channel().expect("it was not taken yet");
+    Ok((worker, channel))
 }
 
 /// The worker: squares until its end is over.
 fn work() -> io::Result<()> {
     let is_first = std::env::args().nth(2).is_some_and(|generation| generation == "first");
-    let mut parent = streampipe::inherited()?;
-    let mut question = [0; 4];
-    while parent.read_exact(&mut question).is_ok() {
-        let number = u32::from_ne_bytes(question);
+    let parent = Channel::<u64, u32>::from(streampipe::inherited()?);
+    Ok(parent.serve(|number| {
         if number == FATAL && is_first {
             std::process::abort();
         }
-        parent.write_all(&(u64::from(number) * u64::from(number)).to_ne_bytes())?;
-    }
-    Ok(())
+        u64::from(number) * u64::from(number)
+    })?)
 }

@@ -14,13 +14,13 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
-use streampipe::{Child, Command};
+use streampipe::{Channel, Child, Command, Fd};
 
 const CLIENTS: usize = 4;
 
@@ -45,9 +45,9 @@ fn main() -> ExitCode {
 fn supervise() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
-    let mut old = start(&listener, "1")?;
+    let old = start(&listener, "1")?;
     let (answers, counted) = channel();
-    let (answered, mut new) = thread::scope(|scope| -> io::Result<_> {
+    let (answered, new) = thread::scope(|scope| -> io::Result<_> {
         // Each client has a sender, and nobody else: if all give up, that is noticed.
         let senders = vec![answers; CLIENTS].into_iter();
         let clients: Vec<_> = senders
@@ -69,12 +69,25 @@ fn supervise() -> io::Result<()> {
 }
 
 /// Starts a version, hands it the listener, and waits until it says that it is ready.
-fn start(listener: &TcpListener, version: &str) -> io::Result<Child> {
-    let mut server = Command::new("/proc/self/exe").args(["--version", version]).spawn()?;
-    server.stream().send_fds(b"serve this", &[listener.as_fd()])?;
+fn start(listener: &TcpListener, version: &str) -> io::Result<Server> {
+    let mut child = Command::new("/proc/self/exe").args(["--version", version]).spawn()?;
+    let channel = child.take_channel::<Fd, ()>().expect("it was not taken yet");
     // A version that dies first makes this an error, never a wait.
-    server.stream().read_exact(&mut [0; "ready".len()])?;
-    Ok(server)
+    channel.call(Fd::from(listener.try_clone()?))?;
+    Ok(Server { child, channel })
+}
+
+/// A version that runs, until its channel ends.
+struct Server {
+    child: Child,
+    channel: Channel<Fd, ()>,
+}
+
+impl Server {
+    fn stop(mut self) -> io::Result<ExitStatus> {
+        drop(self.channel);
+        self.child.stop()
+    }
 }
 
 /// Counts until this version has given enough answers.
@@ -108,12 +121,12 @@ fn ask_until_nobody_counts(address: SocketAddr, answers: Sender<String>) -> io::
 
 /// A version of the server: accepts until the supervisor ends its direction.
 fn serve(version: &str) -> io::Result<()> {
-    let mut supervisor = streampipe::inherited()?;
-    let (_, fds) = supervisor.recv_fds(&mut [0; "serve this".len()])?;
-    let listener = TcpListener::from(fds.into_iter().next().ok_or(io::ErrorKind::UnexpectedEof)?);
+    let supervisor = Channel::<(), Fd>::from(streampipe::inherited()?);
+    let (listener, ready) = supervisor.recv_request()?.into_parts();
+    let listener = TcpListener::from(listener);
     // The open file description is shared by all versions, and all of them want it so.
     listener.set_nonblocking(true)?;
-    supervisor.write_all(b"ready")?;
+    ready.answer(())?;
     loop {
         let [supervisor, incoming] = [supervisor.as_fd(), listener.as_fd()];
         let mut watched =

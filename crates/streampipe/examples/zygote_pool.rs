@@ -18,11 +18,11 @@
 //! cargo run -p streampipe --example zygote_pool
 //! ```
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::thread;
 
-use streampipe::{Stream, Zygote};
+use streampipe::{Channel, Stream, Zygote};
 
 const THREADS: u32 = 2;
 const JOBS: u32 = 20;
@@ -66,23 +66,18 @@ fn run_jobs(zygote: &Zygote, first: u32) -> io::Result<u64> {
     let mut sum = 0;
     for job in (first..JOBS).step_by(THREADS as usize) {
         let mut worker = zygote.fork()?;
-        let mut answer = [0; 8];
-        worker.stream().write_all(&job.to_ne_bytes())?;
-        worker.stream().read_exact(&mut answer)?;
-        sum += u64::from_ne_bytes(answer);
+        let stream = worker.take_stream().expect("it was not taken yet");
+        let square_of = Channel::<u32, u64>::from(stream);
+        sum += square_of.call(job)?;
+        drop(square_of);
         worker.wait()?;
     }
     Ok(sum)
 }
 
 /// The worker: a copy of the process as it was at the start, with one end in its hand.
-fn work(mut stream: Stream, squares: &[u64]) -> i32 {
-    let mut job = [0; 4];
-    while stream.read_exact(&mut job).is_ok() {
-        let answer = squares.get(u32::from_ne_bytes(job) as usize).copied().unwrap_or(0);
-        if stream.write_all(&answer.to_ne_bytes()).is_err() {
-            return 1;
-        }
-    }
-    0
+fn work(stream: Stream, squares: &[u64]) -> i32 {
+    let jobs = Channel::<u64, u32>::from(stream);
+    let served = jobs.serve(|job| squares.get(job as usize).copied().unwrap_or(0));
+    i32::from(served.is_err())
 }

@@ -14,7 +14,15 @@ fn path_of(example: &str) -> PathBuf {
         // `cargo test --test it` builds none.
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--package", "streampipe", "--example", example]);
+        build.args([
+            "build",
+            "--quiet",
+            "--package",
+            "streampipe",
+            "--all-features",
+            "--example",
+            example,
+        ]);
         assert!(build.status().expect("cargo runs").success(), "{example} was not built");
     }
     path
@@ -57,5 +65,16 @@ tests_alone! {
     fn handover_loses_no_connection() {
         let said = output_of("handover", &[]);
         assert!(said.ends_with("every connection had its answer; both versions answered: true\n"), "{said}");
+    }
+
+    fn introduction_lets_two_workers_talk_to_each_other() {
+        let said = output_of("introduction", &[]);
+        let expected = "stream has 6 letters, pipe has 4 letters\nasker: exit status: 0, answerer: exit status: 0\n";
+        assert_eq!(said, expected);
+    }
+
+    fn tokio_server_serves_a_thousand_workers_at_once() {
+        let expected = "5000 answers to 1000 workers\n1000 workers ended well\n";
+        assert_eq!(output_of("tokio_server", &[]), expected);
     }
 }
