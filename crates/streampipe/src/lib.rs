@@ -11,6 +11,9 @@
 //! | carry whole packets | [`SeqPacket`]; with its traps, [`Datagram`] |
 //! | pass descriptors | [`Stream::send_fds`], [`Stream::recv_fds`]; keep them out: [`Stream::refuse_fds`] |
 //! | say what a passed descriptor must be | [`FdRule`]; for all that come and go: [`FdPolicy`] |
+//! | send values with descriptors inside, and call | [`channel()`], [`Channel`], [`Fd`]; in tasks: `streampipe::tokio` |
+//! | send whole messages of bytes and descriptors | [`RawChannel`], [`Budget`] |
+//! | say what a descriptor must be | [`FdRule`], [`FdPolicy`] |
 //! | read and write at once | [`copy_both`], [`Stream::into_split`] |
 //! | start a program that holds the other end | [`Command`], [`Child`]; in the program: [`inherited`] |
 //! | fork, each side holding one end | [`fork()`], [`Fork`] |
@@ -29,6 +32,7 @@
 //!   [`Worker`] a call returns all the same ([`PeerGone`]), on a bare [`pair`] it does not.
 //! - A [`Datagram`] has no end, and lets its holder send to any named socket.
 //! - A send that succeeded says "queued", not "read".
+//! - Values that are sent by reference stay open here; a `Vec<u8>` is encoded byte by byte, [`Bytes`] is not.
 //!
 //! # Examples
 //!
@@ -42,6 +46,10 @@
 //! theirs.write_all(b"pong")?; // The same pipe, the other way.
 //! # Ok::<(), std::io::Error>(())
 //! ```
+//!
+//! # Features
+//!
+//! `serde` (default): typed channels. `tokio`: all of it for tasks.
 //!
 //! # Platform
 //!
