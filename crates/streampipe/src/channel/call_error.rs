@@ -1,3 +1,4 @@
+use std::error::Error as _;
 use std::{error, fmt, io};
 
 use crate::{RecvError, SendError};
@@ -14,7 +15,6 @@ use crate::{RecvError, SendError};
 /// assert!(matches!(client.call(5), Err(CallError::NotSent(_))));
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum CallError<T = ()> {
     /// The request was not sent.
@@ -48,10 +48,21 @@ impl<T> fmt::Display for CallError<T> {
     }
 }
 
-impl<T: fmt::Debug + 'static> error::Error for CallError<T> {
+/// Without the request, which need not be `Debug`.
+impl<T> fmt::Debug for CallError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSent(error) => f.debug_tuple("NotSent").field(error).finish(),
+            Self::NotReceived(error) => f.debug_tuple("NotReceived").field(error).finish(),
+            Self::NoAnswer => f.write_str("NoAnswer"),
+        }
+    }
+}
+
+impl<T> error::Error for CallError<T> {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::NotSent(error) => Some(error),
+            Self::NotSent(error) => error.source(),
             Self::NotReceived(error) => Some(error),
             Self::NoAnswer => None,
         }
