@@ -1,4 +1,3 @@
-use std::error::Error as _;
 use std::{error, fmt, io};
 
 use crate::{RecvError, SendError};

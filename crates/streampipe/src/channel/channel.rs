@@ -362,6 +362,11 @@ impl<A, B> Channel<A, B> {
         self.core.set_policy(policy);
     }
 
+    /// Has a receive ask again and again for so long before it sleeps, as [`RawChannel::set_busy_poll`].
+    pub fn set_busy_poll(&self, time: Duration) {
+        self.core.set_busy_poll(time);
+    }
+
     /// Ends one or both directions, as [`RawChannel::shutdown`].
     ///
     /// # Errors

@@ -54,12 +54,15 @@ pub(crate) struct Core {
 struct Settings {
     budget: Budget,
     policy: Arc<FdPolicy>,
+    /// How long a receive asks again and again before it sleeps.
+    busy_poll: Duration,
 }
 
 impl Settings {
     /// For the end of a child that is not trusted.
     fn wary() -> Self {
-        Self { budget: Budget::small(), policy: Arc::new(FdPolicy::new().untrusted_peer()) }
+        let policy = Arc::new(FdPolicy::new().untrusted_peer());
+        Self { budget: Budget::small(), policy, ..Self::default() }
     }
 }
 
@@ -99,6 +102,10 @@ impl Core {
 
     pub(crate) fn policy(&self) -> Arc<FdPolicy> {
         Arc::clone(&self.settings().policy)
+    }
+
+    pub(crate) fn set_busy_poll(&self, time: Duration) {
+        self.settings().busy_poll = time;
     }
 
     fn settings(&self) -> MutexGuard<'_, Settings> {
@@ -371,7 +378,18 @@ impl<'core> Reading<'core> {
         let (carrier, pool) = (&self.core.carrier, &self.core.pool);
         let budget = if carrier.end.refuses_fds() { budget.message_fds(0) } else { budget };
         let Some(incoming) = &mut self.incoming else { return Err(RecvError::Empty) };
-        incoming.advance(&Inlet { carrier, pool, budget }, waiting)
+        let inlet = Inlet { carrier, pool, budget };
+        let busy_poll = self.core.settings().busy_poll;
+        if busy_poll > Duration::ZERO && waiting != Waiting::Never {
+            let start = Instant::now();
+            while start.elapsed() < busy_poll && !waiting.is_over() {
+                match incoming.advance(&inlet, Waiting::Never) {
+                    Err(RecvError::Empty) => std::hint::spin_loop(),
+                    done => return done,
+                }
+            }
+        }
+        incoming.advance(&inlet, waiting)
     }
 
     fn stop(mut self) -> MutexGuard<'core, Mail> {

@@ -1,4 +1,5 @@
 use std::thread;
+use std::time::Duration;
 
 use streampipe::RecvError;
 
@@ -39,6 +40,23 @@ tests_alone! {
             assert_eq!(message.bytes, b"many");
             let numbers: Vec<_> = message.fds.into_iter().map(number_in).collect();
             assert_eq!(numbers, (0..300).collect::<Vec<_>>());
+        }
+    }
+
+    fn a_receive_that_asks_again_and_again_waits_and_ends_as_any_other() {
+        for (_, ours, theirs) in pairs() {
+            theirs.set_busy_poll(Duration::from_millis(5));
+            let deadline = Duration::from_millis(20);
+            assert!(matches!(theirs.recv_timeout(deadline), Err(RecvError::TimedOut)));
+            assert!(matches!(theirs.try_recv(), Err(RecvError::Empty)));
+            thread::scope(|scope| {
+                let receiving = scope.spawn(|| theirs.recv().expect("a message").bytes.into_vec());
+                ours.send(b"here", &[]).expect("room");
+                assert_eq!(receiving.join().expect("no panic"), b"here");
+                let receiving = scope.spawn(|| theirs.recv());
+                ours.shutdown(std::net::Shutdown::Write).expect("ours");
+                assert!(matches!(receiving.join().expect("no panic"), Err(RecvError::Closed)));
+            });
         }
     }
 }
