@@ -66,8 +66,7 @@ fn run_jobs(zygote: &Zygote, first: u32) -> io::Result<u64> {
     let mut sum = 0;
     for job in (first..JOBS).step_by(THREADS as usize) {
         let mut worker = zygote.fork()?;
-        let stream = worker.take_stream().expect("it was not taken yet");
-        let square_of = Channel::<u32, u64>::from(stream);
+        let square_of = worker.take_channel::<u32, u64>().expect("it was not taken yet");
         sum += square_of.call(job)?;
         drop(square_of);
         worker.wait()?;

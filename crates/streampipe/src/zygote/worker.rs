@@ -78,6 +78,12 @@ impl Worker {
         self.stream.take()
     }
 
+    /// Takes our end out of the worker as a channel, as [`Child::take_channel`](crate::Child::take_channel).
+    #[cfg(feature = "serde")]
+    pub fn take_channel<A, B>(&mut self) -> Option<crate::Channel<A, B>> {
+        self.take_stream().map(crate::Channel::from)
+    }
+
     /// Waits until the worker has ended, and returns how it did.
     ///
     /// Ends our direction first, as [`Child::wait`](crate::Child::wait).
