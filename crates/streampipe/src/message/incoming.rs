@@ -74,13 +74,26 @@ impl Incoming {
                 Err(error) => break error,
             }
         };
+        let error = self.or_torn(error);
         self.over = match error {
             RecvError::Malformed(malformed) => Some(Over::Malformed(malformed)),
             RecvError::UnexpectedFds { due, came } => Some(Over::Fds { due, came }),
             RecvError::Torn(_) => Some(Over::Torn),
             _ => None,
         };
+        if error.is_final() {
+            // Nobody asks for the rest: what there is of the message, descriptors above all, goes now.
+            (self.assembly, self.early) = (Assembly::default(), None);
+        }
         Err(error)
+    }
+
+    /// A reset inside of a message is an end inside of it, and says more like that.
+    fn or_torn(&self, error: RecvError) -> RecvError {
+        match (error, self.decoder.finish()) {
+            (RecvError::Reset, Err(torn)) => RecvError::Torn(torn),
+            (error, _) => error,
+        }
     }
 
     /// Whether nothing has come of the next message.
@@ -178,7 +191,7 @@ impl Incoming {
             (self.spill, Received { len, ..Received::nothing() })
         } else {
             let mut bytes = [0; HEADER_LEN];
-            // They come with the first byte.
+            // They come with the first byte, and nothing is asked for after it.
             let asked = if self.early.is_some() { 0 } else { taken };
             let buffers = &mut [IoSliceMut::new(&mut bytes[..len])];
             let received = inlet.carrier.receive(buffers, asked, waiting);
@@ -188,6 +201,9 @@ impl Incoming {
             (bytes, received)
         };
         let event = self.decoder.next(&mut &bytes[..received.len]);
+        if let Some(early) = self.early.as_ref().filter(|_| received.fds_lost) {
+            return Err(RecvError::UnexpectedFds { due, came: early.fds.len() });
+        }
         let received = merged(self.early.take(), received);
         match event.map_err(RecvError::Malformed)? {
             Some(Event::Header(header, place)) => {

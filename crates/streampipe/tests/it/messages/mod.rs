@@ -1,9 +1,13 @@
 //! Raw messages, over packets and over a stream.
 
+// A peer that writes its own bytes.
+mod peer;
 // What is sent arrives.
 mod raw;
 // Values, with whatever may stand in them.
 mod typed;
+// A stream cut at every byte.
+mod split;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
