@@ -223,7 +223,14 @@ impl Core {
                     mail.wake_a_reader();
                     return Ok(arrived);
                 }
-                Ok(arrived) => mail = self.sort(mail, arrived),
+                Ok(arrived) => {
+                    mail = self.sort(mail, arrived);
+                    if waiting.is_over() {
+                        // A peer that always has something for somebody else must not keep us.
+                        mail.wake_a_reader();
+                        return Err(RecvError::TimedOut);
+                    }
+                }
                 Err(RecvError::NoRoom { .. })
                     if waiting.deadline().is_some() && !waiting.is_over() =>
                 {

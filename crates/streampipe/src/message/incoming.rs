@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use streampipe_sys::message::Received;
 use streampipe_sys::open::numbers;
+use streampipe_sys::table;
 use streampipe_wire::{Decoder, Event, HEADER_LEN, Header, Malformed, Place, Want};
 
 use super::assembly::{Arrived, Assembly};
@@ -116,6 +117,18 @@ impl Incoming {
         (due, if self.assembly.takes_fds() { due } else { 0 })
     }
 
+    /// Looks whether all descriptors of the message that are still to come can be taken, if more than the next.
+    ///
+    /// Else a part of them would fill the table and stay there, waiting for room for the others.
+    fn look_for_room(&self, inlet: &Inlet<'_>, taken: usize) -> Result<(), RecvError> {
+        let all = self.current.map_or(0, |it| it.rest_fds as usize);
+        if taken == 0 || all <= taken {
+            return Ok(());
+        }
+        table::look_for_room(all, inlet.carrier.end.as_fd())
+            .map_err(|error| not_received(error, all))
+    }
+
     // --- a packet is a frame ---
 
     fn take_packet(
@@ -124,6 +137,7 @@ impl Incoming {
         waiting: Waiting,
     ) -> Result<Option<Arrived>, RecvError> {
         let (due, taken) = self.fds_due();
+        self.look_for_room(inlet, taken)?;
         let mut bytes = [0; HEADER_LEN];
         let room = self.assembly.room(inlet.pool);
         let most = HEADER_LEN + room.len();
@@ -193,6 +207,7 @@ impl Incoming {
             let mut bytes = [0; HEADER_LEN];
             // They come with the first byte, and nothing is asked for after it.
             let asked = if self.early.is_some() { 0 } else { taken };
+            self.look_for_room(inlet, asked)?;
             let buffers = &mut [IoSliceMut::new(&mut bytes[..len])];
             let received = inlet.carrier.receive(buffers, asked, waiting);
             let Some(received) = received.map_err(|error| not_received(error, asked))? else {

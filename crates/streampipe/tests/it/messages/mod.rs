@@ -1,5 +1,7 @@
 //! Raw messages, over packets and over a stream.
 
+// A peer that does not follow the protocol.
+mod hostile;
 // A peer that writes its own bytes.
 mod peer;
 // What is sent arrives.
