@@ -10,6 +10,8 @@ mod raw;
 mod typed;
 // A stream cut at every byte.
 mod split;
+// The document and its examples.
+mod protocol;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
