@@ -12,6 +12,8 @@ mod typed;
 mod split;
 // The document and its examples.
 mod protocol;
+// A peer in another language.
+mod python;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
