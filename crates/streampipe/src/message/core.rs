@@ -8,7 +8,7 @@ use streampipe_wire::Kind;
 use super::carrier::Carrier;
 #[cfg(feature = "tokio")]
 use super::hearing::Hearing;
-use super::incoming::{Incoming, Inlet};
+use super::incoming::{Effort, Incoming, Inlet};
 use super::mail::Mail;
 use super::outgoing::{Outbound, Outgoing, Posting};
 use super::payload::Pool;
@@ -184,7 +184,20 @@ impl Core {
     /// If several threads wait, one of them reads for all.
     pub(crate) fn receive(&self, want: Want, waiting: Waiting) -> Result<Arrived, RecvError> {
         self.tell_regrets();
-        let arrived = self.receive_any(want, waiting)?;
+        match self.receive_any(want, waiting) {
+            Ok(arrived) => self.hand_over(arrived),
+            // It took as many steps as a call that does not wait may.
+            Err(RecvError::TimedOut) if waiting == Waiting::Never => Err(RecvError::Empty),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same without waiting, for somebody who waits elsewhere: [`Empty`](RecvError::Empty) if there is nothing more
+    /// to read, [`TimedOut`](RecvError::TimedOut) if there is, and it was enough for one step.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn receive_a_while(&self, want: Want) -> Result<Arrived, RecvError> {
+        self.tell_regrets();
+        let arrived = self.receive_any(want, Waiting::Never)?;
         self.hand_over(arrived)
     }
 
@@ -198,7 +211,7 @@ impl Core {
 
     fn receive_any(&self, want: Want, waiting: Waiting) -> Result<Arrived, RecvError> {
         let mut mail = self.lock();
-        let mut stall = Stall::default();
+        let (mut stall, mut effort) = (Stall::default(), Effort::default());
         loop {
             if let Some(arrived) = mail.take(want) {
                 mail.wake_a_reader();
@@ -216,7 +229,7 @@ impl Core {
             };
             drop(mail);
             let mut reading = Reading { core: self, incoming: Some(incoming) };
-            let step = reading.advance(budget, waiting);
+            let step = reading.advance(budget, waiting, &mut effort);
             mail = reading.stop();
             match step {
                 Ok(arrived) if want.is_met_by(arrived.kind, arrived.id) => {
@@ -225,10 +238,9 @@ impl Core {
                 }
                 Ok(arrived) => {
                     mail = self.sort(mail, arrived);
-                    if waiting.is_over() {
-                        // A peer that always has something for somebody else must not keep us.
+                    if let Err(error) = effort.spend(waiting) {
                         mail.wake_a_reader();
-                        return Err(RecvError::TimedOut);
+                        return Err(error);
                     }
                 }
                 Err(RecvError::NoRoom { .. })
@@ -381,7 +393,12 @@ struct Reading<'core> {
 }
 
 impl<'core> Reading<'core> {
-    fn advance(&mut self, budget: Budget, waiting: Waiting) -> Result<Arrived, RecvError> {
+    fn advance(
+        &mut self,
+        budget: Budget,
+        waiting: Waiting,
+        effort: &mut Effort,
+    ) -> Result<Arrived, RecvError> {
         let (carrier, pool) = (&self.core.carrier, &self.core.pool);
         let budget = if carrier.end.refuses_fds() { budget.message_fds(0) } else { budget };
         let Some(incoming) = &mut self.incoming else { return Err(RecvError::Empty) };
@@ -390,13 +407,13 @@ impl<'core> Reading<'core> {
         if busy_poll > Duration::ZERO && waiting != Waiting::Never {
             let start = Instant::now();
             while start.elapsed() < busy_poll && !waiting.is_over() {
-                match incoming.advance(&inlet, Waiting::Never) {
-                    Err(RecvError::Empty) => std::hint::spin_loop(),
+                match incoming.advance(&inlet, Waiting::Never, &mut Effort::default()) {
+                    Err(RecvError::Empty | RecvError::TimedOut) => std::hint::spin_loop(),
                     done => return done,
                 }
             }
         }
-        incoming.advance(&inlet, waiting)
+        incoming.advance(&inlet, waiting, effort)
     }
 
     fn stop(mut self) -> MutexGuard<'core, Mail> {

@@ -24,6 +24,9 @@ use super::{Budget, RecvError};
 use crate::PacketError;
 use crate::end::Waiting;
 
+/// How many frames or parts of one, or messages that somebody else wants, a call takes that does not wait.
+const STEPS: u32 = 1024;
+
 /// The state between two receives.
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
@@ -37,6 +40,25 @@ pub(super) struct Incoming {
     /// What came with the first byte of a header that is not complete.
     early: Option<Received>,
     over: Option<Over>,
+}
+
+/// How much a call has done. A peer that always has a little more must not keep it beyond its deadline, and one that
+/// does not wait no longer than it takes to empty a socket.
+#[derive(Debug, Default)]
+pub(super) struct Effort {
+    steps: u32,
+}
+
+impl Effort {
+    /// One more step; an error says that it was the last.
+    pub(super) fn spend(&mut self, waiting: Waiting) -> Result<(), RecvError> {
+        self.steps = self.steps.saturating_add(1);
+        match waiting {
+            Waiting::Never if self.steps >= STEPS => Err(RecvError::TimedOut),
+            _ if waiting.is_over() => Err(RecvError::TimedOut),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a receive needs beside the state.
@@ -60,6 +82,7 @@ impl Incoming {
         &mut self,
         inlet: &Inlet<'_>,
         waiting: Waiting,
+        effort: &mut Effort,
     ) -> Result<Arrived, RecvError> {
         self.check_over()?;
         let error = loop {
@@ -69,9 +92,10 @@ impl Incoming {
             };
             match step {
                 Ok(Some(arrived)) => return Ok(arrived),
-                // A peer that always has a little more must not keep us beyond the deadline.
-                Ok(None) if waiting.is_over() => break RecvError::TimedOut,
-                Ok(None) => {}
+                Ok(None) => match effort.spend(waiting) {
+                    Ok(()) => {}
+                    Err(error) => break error,
+                },
                 Err(error) => break error,
             }
         };

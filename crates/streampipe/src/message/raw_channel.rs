@@ -128,6 +128,9 @@ impl RawChannel {
 
     /// Receives a message if all of one has come.
     ///
+    /// One call takes at most about 1,000 frames, so that a peer that sends on and on does not keep it; what came of a
+    /// message of more is kept for the next call.
+    ///
     /// # Errors
     ///
     /// [`Empty`](RecvError::Empty), or as [`recv`](Self::recv).

@@ -1,14 +1,19 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::tokio::select;
 use ::tokio::sync::Mutex;
+use ::tokio::time::sleep;
 
 use super::readiness::{HasEnd, Readiness};
 use crate::end::{End, Waiting};
 use crate::message::{Arrived, Core, Outbound, Stall, Want};
 use crate::{RecvError, SendReason};
+
+/// How often it is looked whether there is room in the queues again.
+const STALLED: Duration = Duration::from_millis(1);
 
 /// A channel's core, and who of the tasks reads and writes.
 pub(super) struct Line {
@@ -76,18 +81,22 @@ impl Line {
         };
         let mut stall = Stall::default();
         loop {
-            let attempt = || match self.core().receive(want, Waiting::Never) {
+            let attempt = || match self.core().receive_a_while(want) {
                 Err(RecvError::Empty) => None,
                 done => Some(done),
             };
-            if !self.core().is_stalled(&mut stall)? {
-                return self.ready.when_readable(attempt).await.map_err(RecvError::Io)?;
+            let received = if self.core().is_stalled(&mut stall)? {
+                // What others want fills the queues: nothing is read until they take it.
+                sleep(STALLED).await;
+                attempt().unwrap_or(Err(RecvError::TimedOut))
+            } else {
+                self.ready.when_readable(attempt).await.map_err(RecvError::Io)?
+            };
+            match received {
+                // There is more to read: after the other tasks.
+                Err(RecvError::TimedOut) => sleep(Duration::ZERO).await,
+                done => return done,
             }
-            // What others want fills the queues: nothing is read until they take it.
-            if let Some(done) = attempt() {
-                return done;
-            }
-            ::tokio::time::sleep(Readiness::<Shared>::STALLED).await;
         }
     }
 }

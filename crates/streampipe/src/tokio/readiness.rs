@@ -36,9 +36,6 @@ pub(super) struct Readiness<T: HasEnd> {
 }
 
 impl<T: HasEnd> Readiness<T> {
-    /// How often it is looked whether there is room in the queues again.
-    pub(super) const STALLED: Duration = Duration::from_millis(1);
-
     pub(super) fn new(inner: T) -> io::Result<Self> {
         let outlet = match inner.end().outlet_pipe() {
             Some(pipe) => Some(Arc::new(register(pipe, Interest::WRITABLE)?)),

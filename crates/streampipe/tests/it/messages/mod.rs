@@ -14,6 +14,10 @@ mod split;
 mod protocol;
 // A peer in another language.
 mod python;
+// Ends at which frames are written by hand.
+mod by_hand;
+// No call takes longer than it may.
+mod time;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

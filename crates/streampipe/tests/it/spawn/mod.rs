@@ -11,7 +11,7 @@ mod death;
 /// `stop`, `wait`, `drop` and `signal`.
 mod ending;
 /// What these tests share.
-mod helpers;
+pub(crate) mod helpers;
 /// Too few descriptors or processes, and statuses that nobody keeps.
 mod limits;
 /// Each descriptor under its number.
