@@ -30,7 +30,14 @@ pub fn look_for_room(count: usize, like: impl AsFd) -> io::Result<()> {
         return Ok(());
     }
     let opened: io::Result<Vec<OwnedFd>> = (0..count).map(|_| fd::duplicate(&like)).collect();
-    opened.map(drop)
+    match opened {
+        Ok(_) => Ok(()),
+        // The limit is so low that no number from 3 on can be asked for: a sandbox of `RLIMIT_NOFILE` 0.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            Err(io::Error::from_raw_os_error(libc::EMFILE))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Possibly there is plenty: fewer are open than the limit allows. (Since Linux 6.2 the size of `/proc/self/fd`
