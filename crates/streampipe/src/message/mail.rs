@@ -123,9 +123,11 @@ impl Mail {
     /// Whether no more may come until somebody takes some.
     pub(super) fn is_full(&self, budget: &Budget) -> bool {
         let count = self.messages.len() + self.requests.len();
-        count >= budget.queued_messages as usize
+        let is_over = count >= budget.queued_messages as usize
             || self.queued_bytes > budget.queued_bytes
-            || self.queued_fds > u64::from(budget.queued_fds)
+            || self.queued_fds > u64::from(budget.queued_fds);
+        // What nobody waits for is only known when it has come.
+        is_over && count > 0
     }
 
     /// How many messages, and how many requests, wait.
