@@ -126,20 +126,25 @@ impl End {
         }
     }
 
-    /// Sends one packet of at least 1 byte.
+    /// Sends a frame of at least 1 byte: as a packet, or into a stream, which may take a part of it.
     #[inline]
-    pub(crate) fn send_packet_bytes(&self, packet: &[u8], waiting: Waiting) -> io::Result<usize> {
-        self.write(packet, waiting).inspect_err(|error| self.note_reset(error))
+    pub(crate) fn send_frame(&self, frame: &[u8], waiting: Waiting) -> io::Result<usize> {
+        self.write(frame, waiting).inspect_err(|error| self.note_reset(error))
     }
 
-    /// Sends one packet made of several parts; all of it or nothing.
-    pub(crate) fn send_packet_parts(
+    /// The same from several places.
+    pub(crate) fn send_frame_parts(
         &self,
         parts: &[IoSlice<'_>],
         fds: &[BorrowedFd<'_>],
         waiting: Waiting,
     ) -> io::Result<usize> {
         self.send_parts(parts, fds, waiting).inspect_err(|error| self.note_reset(error))
+    }
+
+    /// Whether a sender was told of a reset that no receiver has been told of; one is now.
+    pub(crate) fn take_reset(&self) -> bool {
+        self.side().take_reset()
     }
 
     /// Hands over the packet that waits in front, if one does. One that does not fit stays.

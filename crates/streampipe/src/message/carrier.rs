@@ -32,9 +32,12 @@ impl Carrier {
     ) -> io::Result<Option<Received>> {
         match self.carries {
             Carries::Packets => self.end.recv_packet_due(buffers, due, waiting),
-            Carries::Bytes => {
-                self.end.recv_due(buffers, due, waiting).map(|it| Some(it).filter(|it| it.len > 0))
-            }
+            Carries::Bytes => match self.end.recv_due(buffers, due, waiting)? {
+                received if received.len > 0 => Ok(Some(received)),
+                // A sender was told; a receiver has a right to it, too.
+                _ if self.end.take_reset() => Err(io::ErrorKind::ConnectionReset.into()),
+                _ => Ok(None),
+            },
         }
     }
 
@@ -46,11 +49,9 @@ impl Carrier {
         fds: &[BorrowedFd<'_>],
         waiting: Waiting,
     ) -> io::Result<usize> {
-        match (self.carries, parts, fds) {
-            (Carries::Packets, [one], []) => self.end.send_packet_bytes(one, waiting),
-            (Carries::Packets, ..) => self.end.send_packet_parts(parts, fds, waiting),
-            (Carries::Bytes, [one], []) => self.end.write(one, waiting),
-            (Carries::Bytes, ..) => self.end.send_parts(parts, fds, waiting),
+        match (parts, fds) {
+            ([one], []) => self.end.send_frame(one, waiting),
+            _ => self.end.send_frame_parts(parts, fds, waiting),
         }
     }
 }
