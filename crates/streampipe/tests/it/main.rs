@@ -7,6 +7,8 @@ mod support;
 mod asynchronous;
 /// The call: errors, numbers, close-on-exec.
 mod call;
+/// Values over a channel, and calls.
+mod channels;
 /// Conversions, halves, timeouts, threads.
 mod ends;
 /// The examples, run as programs.
@@ -17,7 +19,7 @@ mod faults;
 mod hello;
 /// The child's side: which end is adopted, and which never.
 mod inherit;
-/// Whole messages, of bytes and typed.
+/// Whole messages of bytes.
 mod messages;
 /// What a descriptor must be, and which may come and go.
 mod policy;

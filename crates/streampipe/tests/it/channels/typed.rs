@@ -9,7 +9,7 @@ use streampipe::{
     pair,
 };
 
-use super::{files, number_in};
+use crate::messages::{borrowed, files, number_in};
 use crate::support::tests_alone;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -185,11 +185,11 @@ tests_alone! {
         let theirs = Channel::<(), (Fd, Fd)>::from(theirs);
         for (bytes, count) in [([0, 0], 2), ([0, 1], 1), ([0, 2], 2), ([0, 1], 3)] {
             let fds = files(count, 0);
-            ours.send(&bytes, &super::borrowed(&fds)).expect("room");
+            ours.send(&bytes, &borrowed(&fds)).expect("room");
             assert!(matches!(theirs.recv(), Err(RecvError::Undecodable(_))));
         }
         let fds = files(2, 0);
-        ours.send(&[1, 0], &super::borrowed(&fds)).expect("room");
+        ours.send(&[1, 0], &borrowed(&fds)).expect("room");
         let (second, first) = theirs.recv().expect("both are named");
         assert_eq!((number_in(first.into()), number_in(second.into())), (0, 1));
     }
