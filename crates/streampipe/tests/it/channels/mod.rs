@@ -1,4 +1,20 @@
 //! Typed channels: values with descriptors inside, calls, and what a peer could do to them.
 
+// Which descriptors come and go, and what a budget keeps out.
+mod policy;
 // Values, with whatever may stand in them.
 mod typed;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use streampipe::{Channel, channel, pair};
+
+/// A pair over packets, and one over a stream.
+fn pairs<A, B>() -> [(Channel<A, B>, Channel<B, A>); 2]
+where
+    A: Serialize + DeserializeOwned,
+    B: Serialize + DeserializeOwned,
+{
+    let (a, b) = pair().expect("a pair");
+    [channel().expect("a pair"), (a.into(), b.into())]
+}
