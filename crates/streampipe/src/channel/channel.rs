@@ -226,7 +226,7 @@ impl<A: Serialize, B: DeserializeOwned> Channel<A, B> {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv). The caller of a request that is no `B` is told that there is no answer.
+    /// As [`recv`](Self::recv). The caller of a request that is not handed over is told that there is no answer.
     pub fn recv_request(&self) -> Result<Request<A, B>, RecvError> {
         self.request_within(self.core.end().read_waiting())
     }
@@ -269,6 +269,9 @@ impl<A: Serialize, B: DeserializeOwned> Channel<A, B> {
 
     /// Answers requests until the peer has closed its end.
     ///
+    /// A request that is not handed over (it is no `B`, beyond the budget, or has a descriptor that is not accepted)
+    /// ends nothing: its caller is told that there is no answer.
+    ///
     /// # Errors
     ///
     /// As [`recv_request`](Self::recv_request). An answer that cannot be sent because the peer is gone ends it, too.
@@ -291,7 +294,12 @@ impl<A: Serialize, B: DeserializeOwned> Channel<A, B> {
                 Ok(request) => request.into_parts(),
                 Err(RecvError::Closed) => return Ok(()),
                 // The caller was told, and the next request may be a better one.
-                Err(RecvError::Undecodable(_)) => continue,
+                Err(
+                    RecvError::Undecodable(_)
+                    | RecvError::TooLarge(_)
+                    | RecvError::WrongFd(_)
+                    | RecvError::FdsLost { .. },
+                ) => continue,
                 Err(error) => return Err(error),
             };
             // An answer that is not sent is one that the caller is told is missing; if the peer is gone, the next

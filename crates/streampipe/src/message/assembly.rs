@@ -20,6 +20,21 @@ pub(crate) struct Arrived {
     pub(crate) id: u64,
     pub(crate) bytes: Bytes,
     pub(crate) fds: Vec<OwnedFd>,
+    /// Why it is not handed over. Whoever waits for it is told, nobody else.
+    pub(crate) spoiled: Option<Box<RecvError>>,
+}
+
+impl Arrived {
+    /// A message of which nothing is left but why.
+    pub(super) fn spoiled(header: &Header, why: RecvError) -> Self {
+        Self {
+            kind: header.kind,
+            id: header.id,
+            bytes: Bytes::default(),
+            fds: Vec::new(),
+            spoiled: Some(Box::new(why)),
+        }
+    }
 }
 
 /// Puts frames together.
@@ -143,7 +158,7 @@ impl Assembly {
         let Partial { kind, id, total, buffer, fds, all_fds, fate, .. } = partial;
         let bytes = Bytes::pooled(buffer, total, pool);
         match fate {
-            Fate::Kept => Ok(Some(Arrived { kind, id, bytes, fds })),
+            Fate::Kept => Ok(Some(Arrived { kind, id, bytes, fds, spoiled: None })),
             Fate::Dropped => Ok(None),
             Fate::Robbed => {
                 let came = u32::try_from(fds.len()).unwrap_or(u32::MAX);

@@ -201,12 +201,28 @@ impl Core {
         self.hand_over(arrived)
     }
 
-    /// Checks the descriptors of what was received.
+    /// Hands over what was received, if nothing is wrong with it; else the caller of a request is told.
     pub(super) fn hand_over(&self, mut arrived: Arrived) -> Result<Arrived, RecvError> {
-        if !arrived.fds.is_empty() {
-            self.policy().check_incoming(&mut arrived.fds).map_err(RecvError::WrongFd)?;
+        match self.judge(&mut arrived) {
+            Ok(()) => Ok(arrived),
+            Err(why) => {
+                if arrived.kind == Kind::Request {
+                    self.regret(arrived.id);
+                }
+                Err(why)
+            }
         }
-        Ok(arrived)
+    }
+
+    /// Says why the message is not handed over, if it is not.
+    fn judge(&self, arrived: &mut Arrived) -> Result<(), RecvError> {
+        if let Some(why) = arrived.spoiled.take() {
+            return Err(*why);
+        }
+        if arrived.fds.is_empty() {
+            return Ok(());
+        }
+        self.policy().check_incoming(&mut arrived.fds).map_err(RecvError::WrongFd)
     }
 
     fn receive_any(&self, want: Want, waiting: Waiting) -> Result<Arrived, RecvError> {

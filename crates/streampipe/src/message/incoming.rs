@@ -77,7 +77,7 @@ enum Over {
 }
 
 impl Incoming {
-    /// Receives until a message is whole.
+    /// Receives until a message is whole, or it is known that it will not be handed over.
     pub(super) fn advance(
         &mut self,
         inlet: &Inlet<'_>,
@@ -96,7 +96,12 @@ impl Incoming {
                     Ok(()) => {}
                     Err(error) => break error,
                 },
-                Err(error) => break error,
+                Err(error) => match (error, &self.current) {
+                    (why @ (RecvError::TooLarge(_) | RecvError::FdsLost { .. }), Some(header)) => {
+                        return Ok(Arrived::spoiled(header, why));
+                    }
+                    (error, _) => break error,
+                },
             }
         };
         let error = self.or_torn(error);

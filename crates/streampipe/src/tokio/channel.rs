@@ -157,7 +157,13 @@ impl<A: Serialize, B: DeserializeOwned> Channel<A, B> {
             let (question, responder) = match self.recv_request().await {
                 Ok(request) => request.into_parts(),
                 Err(RecvError::Closed) => return Ok(()),
-                Err(RecvError::Undecodable(_)) => continue,
+                // As in `Channel::serve` for threads.
+                Err(
+                    RecvError::Undecodable(_)
+                    | RecvError::TooLarge(_)
+                    | RecvError::WrongFd(_)
+                    | RecvError::FdsLost { .. },
+                ) => continue,
                 Err(error) => return Err(error),
             };
             // As in `Channel::serve` for threads.

@@ -2,6 +2,8 @@
 
 // Which descriptors come and go, and what a budget keeps out.
 mod policy;
+// What is not handed over, and who is told.
+mod spoiled;
 // Values, with whatever may stand in them.
 mod typed;
 
