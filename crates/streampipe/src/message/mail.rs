@@ -103,8 +103,9 @@ impl Mail {
             // Not a message.
             Kind::Withdrawal => return Some(arrived),
         }
-        let waiter = self.waiters.iter().find(|waiter| waiter.want.is_met_by(kind, id));
-        if let Some(waiter) = waiter {
+        // Out of the list: the next message is for somebody else, if this one has not woken up by then.
+        let at = self.waiters.iter().position(|waiter| waiter.want.is_met_by(kind, id));
+        if let Some(waiter) = at.and_then(|at| self.waiters.remove(at)) {
             waiter.woken.notify_one();
         }
         #[cfg(feature = "tokio")]

@@ -4,6 +4,8 @@
 mod policy;
 // What is not handed over, and who is told.
 mod spoiled;
+// Several threads on one end: one of them reads for all.
+mod waiters;
 // Values, with whatever may stand in them.
 mod typed;
 
