@@ -340,8 +340,11 @@ impl<A: Serialize, B: DeserializeOwned> Channel<A, B> {
         receiving: Waiting,
     ) -> Result<B, CallError<V::Back>> {
         let call = self.core.open_call();
-        shuttle::send(&self.core, Kind::Request, call.id, request.value(), sending)
-            .map_err(|reason| CallError::NotSent(SendError::new(request.back(), reason)))?;
+        let sent = shuttle::send(&self.core, Kind::Request, call.id, request.value(), sending);
+        if let Err(reason) = sent {
+            call.cancel();
+            return Err(CallError::NotSent(SendError::new(request.back(), reason)));
+        }
         let arrived = self.core.receive(Want::Answer(call.id), receiving);
         shuttle::answer(arrived.map_err(CallError::NotReceived)?)
     }

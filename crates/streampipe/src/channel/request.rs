@@ -104,7 +104,9 @@ impl<A: Serialize> Responder<A> {
 
 impl<A> Drop for Responder<A> {
     fn drop(&mut self) {
-        if !self.is_answered {
+        if self.is_answered {
+            self.core.end_duty();
+        } else {
             self.core.regret(self.id);
         }
     }

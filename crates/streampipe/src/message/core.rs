@@ -35,6 +35,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// How long somebody who wants something else waits for others to take what fills the queues.
 const UNCLAIMED: Duration = Duration::from_secs(1);
 
+/// How long a receive sleeps while there are callers to be told that there is no answer, before it tries again.
+const TELL_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long it does while others have requests, which they may drop: the longest that a caller is not told.
+const LOOK_FOR_REGRETS: Duration = Duration::from_secs(1);
+
+/// How many callers can be waiting to be told. Who asks more than that and reads nothing is not told.
+const REGRETS: usize = 65_536;
+
 /// A channel for whole messages, of which every method takes `&self`.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -131,6 +140,13 @@ impl Core {
 
     /// Sends a whole message, or nothing of it.
     pub(crate) fn send(&self, message: &Outbound<'_>, waiting: Waiting) -> Result<(), SendReason> {
+        let sent = self.send_alone(message, waiting);
+        // What others could not say meanwhile.
+        self.tell_regrets();
+        sent
+    }
+
+    fn send_alone(&self, message: &Outbound<'_>, waiting: Waiting) -> Result<(), SendReason> {
         self.start_send(message, waiting)?.advance(message, waiting)
     }
 
@@ -153,12 +169,22 @@ impl Core {
 
     /// Tells the caller of a request that there is no answer; later, if not now.
     pub(crate) fn regret(&self, id: u64) {
-        self.regrets().push(id);
+        let mut regrets = self.regrets();
+        if regrets.len() < REGRETS {
+            regrets.push(id);
+        }
+        drop(regrets);
         self.tell_regrets();
+        self.lock().end_duty();
+    }
+
+    /// Says that a request was answered.
+    pub(crate) fn end_duty(&self) {
+        self.lock().end_duty();
     }
 
     /// Tells of all requests without an answer, as far as that takes no waiting.
-    fn tell_regrets(&self) {
+    pub(crate) fn tell_regrets(&self) {
         if self.regrets().is_empty() {
             return;
         }
@@ -166,7 +192,7 @@ impl Core {
             let Some(id) = self.regrets().pop() else { return };
             let message = Outbound { kind: Kind::NoAnswer, id, parts: &[], fds: &[] };
             // If nobody is there who could be told, it is forgotten.
-            if let Err(SendReason::Full) = self.send(&message, Waiting::Never) {
+            if let Err(SendReason::Full) = self.send_alone(&message, Waiting::Never) {
                 self.regrets().push(id);
                 return;
             }
@@ -183,7 +209,6 @@ impl Core {
     ///
     /// If several threads wait, one of them reads for all.
     pub(crate) fn receive(&self, want: Want, waiting: Waiting) -> Result<Arrived, RecvError> {
-        self.tell_regrets();
         match self.receive_any(want, waiting) {
             Ok(arrived) => self.hand_over(arrived),
             // It took as many steps as a call that does not wait may.
@@ -196,7 +221,6 @@ impl Core {
     /// to read, [`TimedOut`](RecvError::TimedOut) if there is, and it was enough for one step.
     #[cfg(feature = "tokio")]
     pub(crate) fn receive_a_while(&self, want: Want) -> Result<Arrived, RecvError> {
-        self.tell_regrets();
         let arrived = self.receive_any(want, Waiting::Never)?;
         self.hand_over(arrived)
     }
@@ -229,6 +253,11 @@ impl Core {
         let mut mail = self.lock();
         let (mut stall, mut effort) = (Stall::default(), Effort::default());
         loop {
+            if !self.regrets().is_empty() {
+                drop(mail);
+                self.tell_regrets();
+                mail = self.lock();
+            }
             if let Some(arrived) = mail.take(want) {
                 mail.wake_a_reader();
                 return Ok(arrived);
@@ -239,16 +268,18 @@ impl Core {
                 return Err(unclaimed(&mail));
             }
             let incoming = if is_full { None } else { mail.incoming.take() };
+            let patience = self.patience(&mail, waiting);
             let Some(incoming) = incoming else {
-                mail = self.wait(mail, want, waiting, is_full)?;
+                mail = self.wait(mail, want, waiting, patience, is_full)?;
                 continue;
             };
             drop(mail);
             let mut reading = Reading { core: self, incoming: Some(incoming) };
-            let step = reading.advance(budget, waiting, &mut effort);
+            let step = reading.advance(budget, patience, &mut effort);
             mail = reading.stop();
             match step {
                 Ok(arrived) if want.is_met_by(arrived.kind, arrived.id) => {
+                    mail.hand_over(&arrived);
                     mail.wake_a_reader();
                     return Ok(arrived);
                 }
@@ -266,11 +297,28 @@ impl Core {
                     pause(LOOK_AGAIN, waiting.deadline()).map_err(RecvError::Io)?;
                     mail = self.lock();
                 }
+                // Only the time until the next look at the regrets is up.
+                Err(RecvError::TimedOut) if patience != waiting && !waiting.is_over() => {}
                 Err(error) => {
                     mail.wake_a_reader();
                     return Err(error);
                 }
             }
+        }
+    }
+
+    /// How long to sleep at once: not for ever while there is, or may be, a caller to be told that there is no answer.
+    fn patience(&self, mail: &Mail, waiting: Waiting) -> Waiting {
+        let look_again = match self.regrets().is_empty() {
+            false => TELL_AGAIN,
+            true if mail.has_duties() => LOOK_FOR_REGRETS,
+            true => return waiting,
+        };
+        let look_again = Instant::now() + look_again;
+        match waiting {
+            Waiting::Never => Waiting::Never,
+            Waiting::Forever => Waiting::Until(look_again),
+            Waiting::Until(deadline) => Waiting::Until(deadline.min(look_again)),
         }
     }
 
@@ -280,15 +328,15 @@ impl Core {
         mut mail: MutexGuard<'core, Mail>,
         want: Want,
         waiting: Waiting,
+        patience: Waiting,
         is_full: bool,
     ) -> Result<MutexGuard<'core, Mail>, RecvError> {
-        let left = match waiting {
-            Waiting::Never => return Err(RecvError::Empty),
-            Waiting::Forever if is_full => Some(UNCLAIMED),
-            Waiting::Forever => None,
-            Waiting::Until(deadline) => Some(deadline.saturating_duration_since(Instant::now()))
-                .map(|left| if is_full { left.min(UNCLAIMED) } else { left }),
-        };
+        if waiting == Waiting::Never {
+            return Err(RecvError::Empty);
+        }
+        let left = patience.deadline().map(|until| until.saturating_duration_since(Instant::now()));
+        let left =
+            if is_full { Some(left.map_or(UNCLAIMED, |it| it.min(UNCLAIMED))) } else { left };
         if waiting.is_over() {
             return Err(RecvError::TimedOut);
         }
@@ -345,7 +393,7 @@ impl Core {
 
     /// Opens a place for an answer.
     pub(crate) fn open_call(&self) -> OpenCall<'_> {
-        OpenCall { core: self, id: self.lock().open_call() }
+        OpenCall { core: self, id: self.lock().open_call(), was_sent: true }
     }
 
     /// How many answers came that nobody waited for any more.
@@ -353,7 +401,8 @@ impl Core {
         self.lock().late
     }
 
-    /// Whether nothing has been received that nobody has taken, and nothing is owed to the peer.
+    /// Whether nothing has been received that nobody has taken, and nothing is owed to the peer, nor expected from it:
+    /// who has this end next counts its requests from 1 again, and takes a late answer for its own.
     pub(crate) fn is_untouched(&self) -> bool {
         let Ok(outgoing) = self.outgoing.take(Waiting::Never) else { return false };
         if outgoing.owes() || !self.regrets().is_empty() {
@@ -477,11 +526,19 @@ impl Stall {
 pub(crate) struct OpenCall<'core> {
     core: &'core Core,
     pub(crate) id: u64,
+    was_sent: bool,
+}
+
+impl OpenCall<'_> {
+    /// Closes the place: there will be no answer, for the request was not sent.
+    pub(crate) fn cancel(mut self) {
+        self.was_sent = false;
+    }
 }
 
 impl Drop for OpenCall<'_> {
     fn drop(&mut self) {
-        let late = self.core.lock().close_call(self.id);
+        let late = self.core.lock().close_call(self.id, self.was_sent);
         drop(late);
     }
 }

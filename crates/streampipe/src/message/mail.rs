@@ -42,11 +42,17 @@ pub(super) struct Mail {
     /// Tasks that wait while another one reads.
     #[cfg(feature = "tokio")]
     pub(super) listeners: super::hearing::Listeners,
-    messages: VecDeque<Arrived>,
-    requests: VecDeque<Arrived>,
+    /// Each with how many were sorted before it.
+    messages: VecDeque<(u64, Arrived)>,
+    requests: VecDeque<(u64, Arrived)>,
+    sorted: u64,
     /// By id, the requests that wait for an answer, and the answers that nobody has taken yet.
     calls: BTreeMap<u64, Option<Arrived>>,
     last_id: u64,
+    /// How many requests were given up whose answers have not come.
+    given_up: u64,
+    /// How many requests were handed over, and neither answered nor dropped.
+    duties: u64,
     /// How many answers came that nobody waited for.
     pub(super) late: u64,
     queued_bytes: u64,
@@ -69,17 +75,49 @@ impl Mail {
 
     /// Takes what has come already.
     pub(super) fn take(&mut self, want: Want) -> Option<Arrived> {
-        let taken = match want {
+        let (_, taken) = match want {
             Want::Message => self.messages.pop_front(),
             Want::Request => self.requests.pop_front(),
-            Want::Either => self.messages.pop_front().or_else(|| self.requests.pop_front()),
+            Want::Either => self.pop_oldest(),
             // Not counted: there is room for one answer to each question.
-            Want::Answer(id) => return self.calls.get_mut(&id).and_then(Option::take),
+            Want::Answer(id) => {
+                self.calls.get(&id)?.as_ref()?;
+                return self.calls.remove(&id).flatten();
+            }
         }?;
         self.taken = self.taken.wrapping_add(1);
         self.queued_bytes -= taken.bytes.len() as u64;
         self.queued_fds -= taken.fds.len() as u64;
+        self.hand_over(&taken);
         Some(taken)
+    }
+
+    fn pop_oldest(&mut self) -> Option<(u64, Arrived)> {
+        let number = |queue: &VecDeque<(u64, Arrived)>| queue.front().map(|(number, _)| *number);
+        match (number(&self.messages), number(&self.requests)) {
+            (Some(message), Some(request)) if request < message => self.requests.pop_front(),
+            (None, _) => self.requests.pop_front(),
+            _ => self.messages.pop_front(),
+        }
+    }
+
+    /// Notes what is handed over to somebody who waited for it.
+    pub(super) fn hand_over(&mut self, arrived: &Arrived) {
+        match arrived.kind {
+            Kind::Request => self.duties += 1,
+            Kind::Answer | Kind::NoAnswer => drop(self.calls.remove(&arrived.id)),
+            Kind::Message | Kind::Withdrawal => {}
+        }
+    }
+
+    /// Notes that a request was answered, or dropped.
+    pub(super) fn end_duty(&mut self) {
+        self.duties = self.duties.saturating_sub(1);
+    }
+
+    /// Whether there are requests that somebody may drop.
+    pub(super) fn has_duties(&self) -> bool {
+        self.duties > 0 || !self.requests.is_empty()
     }
 
     /// Puts what came where it is looked for; gives it back if nobody will.
@@ -91,12 +129,14 @@ impl Mail {
                 self.queued_fds += arrived.fds.len() as u64;
                 let queue =
                     if kind == Kind::Message { &mut self.messages } else { &mut self.requests };
-                queue.push_back(arrived);
+                queue.push_back((self.sorted, arrived));
+                self.sorted = self.sorted.wrapping_add(1);
             }
             Kind::Answer | Kind::NoAnswer => match self.calls.get_mut(&id) {
                 Some(slot @ None) => *slot = Some(arrived),
                 Some(Some(_)) | None => {
                     self.late += 1;
+                    self.given_up = self.given_up.saturating_sub(1);
                     return Some(arrived);
                 }
             },
@@ -165,14 +205,19 @@ impl Mail {
     }
 
     /// Nobody waits for this answer any more; gives back what came in spite of that.
-    pub(super) fn close_call(&mut self, id: u64) -> Option<Arrived> {
-        let came = self.calls.remove(&id).flatten();
-        self.late += u64::from(came.is_some());
-        came
+    pub(super) fn close_call(&mut self, id: u64, was_sent: bool) -> Option<Arrived> {
+        let place = self.calls.remove(&id)?;
+        self.late += u64::from(place.is_some());
+        self.given_up += u64::from(place.is_none() && was_sent);
+        place
     }
 
     /// Whether there is anything that would be lost with this channel.
     pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.requests.is_empty() && self.calls.is_empty()
+        self.messages.is_empty()
+            && self.requests.is_empty()
+            && self.calls.is_empty()
+            && self.given_up == 0
+            && self.duties == 0
     }
 }

@@ -1,5 +1,9 @@
 //! Typed channels: values with descriptors inside, calls, and what a peer could do to them.
 
+// A peer that makes its frames by hand.
+mod by_hand;
+// Requests and their answers.
+mod calls;
 // Which descriptors come and go, and what a budget keeps out.
 mod policy;
 // What is not handed over, and who is told.
@@ -9,9 +13,14 @@ mod waiters;
 // Values, with whatever may stand in them.
 mod typed;
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use streampipe::{Channel, channel, pair};
+
+/// Longer than anything here takes.
+const HANG: Duration = Duration::from_secs(10);
 
 /// A pair over packets, and one over a stream.
 fn pairs<A, B>() -> [(Channel<A, B>, Channel<B, A>); 2]

@@ -1,14 +1,11 @@
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use streampipe::channel;
 
+use super::HANG;
 use crate::spawn::helpers::Sleeper;
 use crate::support::tests_alone;
-
-/// Longer than anything here takes.
-const HANG: Duration = Duration::from_secs(5);
 
 tests_alone! {
     fn messages_that_come_at_once_wake_as_many_who_wait() {

@@ -6,8 +6,6 @@ mod hostile;
 mod peer;
 // What is sent arrives.
 mod raw;
-// Values, with whatever may stand in them.
-mod typed;
 // A stream cut at every byte.
 mod split;
 // The document and its examples.
