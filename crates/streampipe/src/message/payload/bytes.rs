@@ -54,7 +54,7 @@ impl Bytes {
             Body::Shared(buffer) => Arc::get_mut(buffer),
         };
         match buffer {
-            Some(buffer) if range.start == 0 => {
+            Some(buffer) if range.start == 0 && is_most(range.end, buffer.memory.capacity()) => {
                 let mut memory = std::mem::take(&mut buffer.memory);
                 memory.truncate(range.end);
                 memory
@@ -94,6 +94,11 @@ impl Bytes {
         (range.end <= self.range.end && range.start >= self.range.start)
             .then(|| Self { body: Body::Shared(Arc::clone(buffer)), range })
     }
+}
+
+/// Whether so many bytes are worth the memory they are in.
+fn is_most(len: usize, capacity: usize) -> bool {
+    capacity / 4 <= len || capacity < WORTH_SHARING
 }
 
 impl Drop for Buffer {
