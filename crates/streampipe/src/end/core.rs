@@ -392,6 +392,11 @@ impl End {
         self.modes.is_wary()
     }
 
+    /// Makes this handle wait, whatever flag whoever sent it has set on the socket.
+    pub(crate) fn wait_from_now_on(&self) {
+        self.modes.set_nonblocking(false);
+    }
+
     /// How a read that starts now may wait.
     pub(crate) fn read_waiting(&self) -> Waiting {
         self.modes.reading()

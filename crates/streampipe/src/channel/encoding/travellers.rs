@@ -80,7 +80,10 @@ macro_rules! ends {
             impl<'de> Deserialize<'de> for $name {
                 fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                     let fd = deserialize_fd(deserializer)?;
-                    Self::try_from(fd).map_err(|error: ConvertError| D::Error::custom(complain(error)))
+                    let end = Self::try_from(fd)
+                        .map_err(|error: ConvertError| D::Error::custom(complain(error)))?;
+                    end.as_end().wait_from_now_on();
+                    Ok(end)
                 }
             }
         )*
@@ -90,7 +93,7 @@ macro_rules! ends {
 ends!(Stream SeqPacket Datagram);
 
 /// The receiver gets another handle of this end; ours closes when it is dropped. Refused while something was received
-/// that nobody has taken yet, or a message has been begun.
+/// that nobody has taken yet, a message has been begun, or a request has no answer yet.
 impl Serialize for RawChannel {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serialize_core(self.core(), serializer)
@@ -100,7 +103,7 @@ impl Serialize for RawChannel {
 fn serialize_core<S: Serializer>(core: &Core, serializer: S) -> Result<S::Ok, S::Error> {
     if !core.is_untouched() {
         return Err(S::Error::custom(complain(
-            "a channel in use: with a message begun, or received and not taken yet",
+            "a channel in use: with a message begun, or received and not taken yet, or a request without an answer",
         )));
     }
     serialize_end(core.end(), serializer)
@@ -109,7 +112,9 @@ fn serialize_core<S: Serializer>(core: &Core, serializer: S) -> Result<S::Ok, S:
 impl<'de> Deserialize<'de> for RawChannel {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let fd = deserialize_fd(deserializer)?;
-        Self::try_from(fd).map_err(|error| D::Error::custom(complain(error)))
+        let channel = Self::try_from(fd).map_err(|error| D::Error::custom(complain(error)))?;
+        channel.core().end().wait_from_now_on();
+        Ok(channel)
     }
 }
 

@@ -10,6 +10,8 @@ mod policy;
 mod spoiled;
 // Several threads on one end: one of them reads for all.
 mod waiters;
+// Channels inside of values.
+mod travel;
 // Values, with whatever may stand in them.
 mod typed;
 
