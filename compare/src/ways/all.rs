@@ -1,7 +1,8 @@
 //! All ways there are.
 
 use super::{
-    Way, ipc_channel, packets, python, seqpacket, std_stream, tokio_stream, tokio_unix_ipc,
+    Way, ipc_channel, packets, python, seqpacket, std_stream, streampipe, tokio_stream,
+    tokio_unix_ipc,
 };
 
 /// All ways, in the order of the tables.
@@ -9,6 +10,10 @@ pub const ALL: &[&dyn Way] = &[
     &std_stream::POSTCARD,
     &std_stream::RAW,
     &packets::Packets,
+    &streampipe::TYPED,
+    &streampipe::TYPED_STREAM,
+    &streampipe::RAW,
+    &streampipe::RAW_STREAM,
     &ipc_channel::TYPED,
     &ipc_channel::SERDE_BYTES,
     &ipc_channel::IpcBytes,

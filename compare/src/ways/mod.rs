@@ -6,6 +6,7 @@ mod packets;
 mod python;
 mod seqpacket;
 mod std_stream;
+mod streampipe;
 mod tokio_stream;
 mod tokio_unix_ipc;
 mod way;

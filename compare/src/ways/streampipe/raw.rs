@@ -1,0 +1,97 @@
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+use streampipe::RawChannel;
+
+use super::over::{Over, inherited};
+use crate::ancillary::{MAX_DESCRIPTORS, look, passed_file};
+use crate::exchange::{Blocking, Driver, End, serve};
+use crate::message::{Order, check, fill, wrong_bytes};
+use crate::peer::{Kind, Task};
+use crate::race::{Batch, each};
+use crate::ways::Way;
+
+/// Messages of bytes over packets.
+pub const RAW: StreampipeRaw = StreampipeRaw {
+    name: "streampipe-raw",
+    title: "streampipe, raw",
+    over: Over::Packets,
+    beside: &["std-raw", "packets-raw", "ipc-typed"],
+};
+/// The same over a stream.
+pub const RAW_STREAM: StreampipeRaw = StreampipeRaw {
+    name: "streampipe-raw-stream",
+    title: "streampipe, raw, over a stream",
+    over: Over::Bytes,
+    beside: &["std-raw", "ipc-typed"],
+};
+/// A [`RawChannel`], one end of which the peer inherits.
+pub struct StreampipeRaw {
+    name: &'static str,
+    title: &'static str,
+    over: Over,
+    beside: &'static [&'static str],
+}
+
+impl Way for StreampipeRaw {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn title(&self) -> &'static str {
+        self.title
+    }
+
+    fn beside(&self) -> &'static [&'static str] {
+        self.beside
+    }
+
+    fn open(&self, task: Task) -> io::Result<Box<dyn Driver>> {
+        let (channel, peer) = self.over.start(self, task)?;
+        Ok(Box::new(Blocking::new(Raw::new(channel)?, peer)))
+    }
+
+    fn serve(&self, _kind: Kind, _name: &str) -> io::Result<()> {
+        serve(Raw::new(inherited()?)?)
+    }
+
+    fn pairs(&self) -> Option<io::Result<Batch>> {
+        let over = self.over;
+        Some(Ok(each(move || over.both())))
+    }
+}
+
+/// The same with and without descriptors.
+struct Raw {
+    channel: RawChannel,
+    /// The sequence, then the payload.
+    buffer: Vec<u8>,
+    file: File,
+}
+
+impl Raw {
+    fn new(channel: RawChannel) -> io::Result<Self> {
+        Ok(Self { channel, buffer: Vec::new(), file: passed_file()? })
+    }
+}
+
+impl End for Raw {
+    fn send(&mut self, order: Order) -> io::Result<()> {
+        self.buffer.resize(8 + order.size, 0);
+        self.buffer[..8].copy_from_slice(&order.sequence.to_le_bytes());
+        fill(&mut self.buffer[8..], order.sequence);
+        let files = [self.file.as_fd(); MAX_DESCRIPTORS];
+        Ok(self.channel.send(&self.buffer, &files[..order.descriptors])?)
+    }
+
+    fn recv(&mut self) -> io::Result<Order> {
+        let mut message = self.channel.recv()?;
+        let split = message.bytes.split_first_chunk();
+        let (sequence, payload) = split.ok_or_else(|| wrong_bytes("no sequence"))?;
+        let sequence = u64::from_le_bytes(*sequence);
+        check(payload, sequence)?;
+        let size = payload.len();
+        Ok(Order { sequence, size, descriptors: look(&mut message.fds)? })
+    }
+}

@@ -1,0 +1,162 @@
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use serde::{Deserialize, Serialize};
+use streampipe::{Bytes, Channel, Fd};
+
+use super::over::{Over, inherited};
+use crate::ancillary::{look, passed_file};
+use crate::exchange::{Blocking, Driver, End, serve};
+use crate::message::{Order, Spare, check};
+use crate::peer::{Kind, Task};
+use crate::race::{Batch, each};
+use crate::ways::Way;
+
+/// Values over packets.
+pub const TYPED: StreampipeTyped = StreampipeTyped {
+    name: "streampipe",
+    title: "streampipe, typed",
+    over: Over::Packets,
+    beside: &["packets-raw", "ipc-typed"],
+};
+/// The same over a stream.
+pub const TYPED_STREAM: StreampipeTyped = StreampipeTyped {
+    name: "streampipe-stream",
+    title: "streampipe, typed, over a stream",
+    over: Over::Bytes,
+    beside: &["ipc-typed"],
+};
+
+/// A [`Channel`], one end of which the peer inherits.
+pub struct StreampipeTyped {
+    name: &'static str,
+    title: &'static str,
+    over: Over,
+    beside: &'static [&'static str],
+}
+
+impl Way for StreampipeTyped {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn title(&self) -> &'static str {
+        self.title
+    }
+
+    fn beside(&self) -> &'static [&'static str] {
+        self.beside
+    }
+
+    fn open(&self, task: Task) -> io::Result<Box<dyn Driver>> {
+        let (channel, peer) = self.over.start(self, task)?;
+        Ok(match task.kind {
+            Kind::Messages => Box::new(Blocking::new(Typed::new(channel.into()), peer)),
+            Kind::Descriptors => Box::new(Blocking::new(Passing::new(channel.into())?, peer)),
+        })
+    }
+
+    fn serve(&self, kind: Kind, _name: &str) -> io::Result<()> {
+        let channel = inherited()?;
+        match kind {
+            Kind::Messages => serve(Typed::new(channel.into())),
+            Kind::Descriptors => serve(Passing::new(channel.into())?),
+        }
+    }
+
+    fn pairs(&self) -> Option<io::Result<Batch>> {
+        let over = self.over;
+        Some(Ok(each(move || {
+            let (ours, theirs) = over.both()?;
+            Ok((Channel::<Message, Message>::from(ours), Channel::<Message, Message>::from(theirs)))
+        })))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Message {
+    sequence: u64,
+    payload: Bytes,
+}
+
+/// Sends by reference, so that the payload is there to be filled anew.
+struct Typed {
+    channel: Channel<Message, Message>,
+    spare: Spare,
+}
+
+impl Typed {
+    fn new(channel: Channel<Message, Message>) -> Self {
+        Self { channel, spare: Spare::default() }
+    }
+}
+
+impl End for Typed {
+    fn send(&mut self, order: Order) -> io::Result<()> {
+        let payload = self.spare.take(order).into();
+        let message = Message { sequence: order.sequence, payload };
+        self.channel.send(&message)?;
+        self.spare.keep(message.payload.into());
+        Ok(())
+    }
+
+    fn recv(&mut self) -> io::Result<Order> {
+        let Message { sequence, payload } = self.channel.recv()?;
+        check(&payload, sequence)?;
+        Ok(Order { sequence, size: payload.len(), descriptors: 0 })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Job {
+    sequence: u64,
+    payload: Bytes,
+    descriptors: Vec<Fd>,
+}
+
+/// The same with descriptors, which stay ours, too.
+struct Passing {
+    channel: Channel<Job, Job>,
+    spare: Spare,
+    file: File,
+    /// What was passed last; as many are passed again.
+    passed: Vec<Fd>,
+    arrived: Vec<OwnedFd>,
+}
+
+impl Passing {
+    fn new(channel: Channel<Job, Job>) -> io::Result<Self> {
+        let (spare, file) = (Spare::default(), passed_file()?);
+        Ok(Self { channel, spare, file, passed: Vec::new(), arrived: Vec::new() })
+    }
+
+    fn passed(&mut self, count: usize) -> io::Result<Vec<Fd>> {
+        let mut passed = std::mem::take(&mut self.passed);
+        while passed.len() < count {
+            passed.push(self.file.try_clone()?.into());
+        }
+        passed.truncate(count);
+        Ok(passed)
+    }
+}
+
+impl End for Passing {
+    fn send(&mut self, order: Order) -> io::Result<()> {
+        let descriptors = self.passed(order.descriptors)?;
+        let payload = self.spare.take(order).into();
+        let job = Job { sequence: order.sequence, payload, descriptors };
+        self.channel.send(&job)?;
+        self.spare.keep(job.payload.into());
+        self.passed = job.descriptors;
+        Ok(())
+    }
+
+    fn recv(&mut self) -> io::Result<Order> {
+        let Job { sequence, payload, descriptors } = self.channel.recv()?;
+        check(&payload, sequence)?;
+        self.arrived.extend(descriptors.into_iter().map(OwnedFd::from));
+        let descriptors = look(&mut self.arrived)?;
+        Ok(Order { sequence, size: payload.len(), descriptors })
+    }
+}
