@@ -1,6 +1,6 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::end::Waiting;
 
@@ -8,10 +8,17 @@ use crate::end::Waiting;
 /// want to. (A `Mutex` cannot be waited for with a deadline.)
 #[derive(Debug)]
 pub(crate) struct Turn<T> {
-    /// `None` while somebody has it.
-    thing: Mutex<Option<Box<T>>>,
-    /// Told when it is back.
+    place: Mutex<Place<T>>,
+    /// Told when the thing is back, if somebody waits: it would be a system call each time.
     free: Condvar,
+}
+
+#[derive(Debug)]
+struct Place<T> {
+    /// `None` while somebody has it.
+    thing: Option<Box<T>>,
+    /// How many wait for it.
+    waiting: usize,
 }
 
 /// Why somebody did not get a turn.
@@ -25,32 +32,41 @@ pub(crate) enum Busy {
 
 impl<T> Turn<T> {
     pub(crate) fn new(thing: T) -> Self {
-        Self { thing: Mutex::new(Some(Box::new(thing))), free: Condvar::new() }
+        let place = Place { thing: Some(Box::new(thing)), waiting: 0 };
+        Self { place: Mutex::new(place), free: Condvar::new() }
     }
 
     /// Waits for the others.
     pub(crate) fn take(&self, waiting: Waiting) -> Result<Held<'_, T>, Busy> {
-        let mut thing = self.lock();
+        let mut place = self.lock();
         loop {
-            if let Some(thing) = thing.take() {
+            if let Some(thing) = place.thing.take() {
                 return Ok(Held { thing: Some(thing), turn: self });
             }
-            thing = match waiting {
+            let left = match waiting {
                 Waiting::Never => return Err(Busy::Now),
-                Waiting::Forever => self.free.wait(thing).unwrap_or_else(PoisonError::into_inner),
+                Waiting::Forever => None,
                 Waiting::Until(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Err(Busy::TimedOut);
-                    }
-                    self.free.wait_timeout(thing, left).unwrap_or_else(PoisonError::into_inner).0
+                    Some(deadline.saturating_duration_since(Instant::now()))
                 }
             };
+            if left == Some(Duration::ZERO) {
+                return Err(Busy::TimedOut);
+            }
+            place.waiting += 1;
+            place = match left {
+                None => self.free.wait(place).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => {
+                    let woken = self.free.wait_timeout(place, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+            place.waiting -= 1;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Box<T>>> {
-        self.thing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Place<T>> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -77,7 +93,12 @@ impl<T> DerefMut for Held<'_, T> {
 
 impl<T> Drop for Held<'_, T> {
     fn drop(&mut self) {
-        *self.turn.lock() = self.thing.take();
-        self.turn.free.notify_one();
+        let mut place = self.turn.lock();
+        place.thing = self.thing.take();
+        let somebody_waits = place.waiting > 0;
+        drop(place);
+        if somebody_waits {
+            self.turn.free.notify_one();
+        }
     }
 }
