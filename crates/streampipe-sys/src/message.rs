@@ -101,6 +101,7 @@ pub fn send(fd: BorrowedFd<'_>, bytes: &[u8], blocking: Blocking) -> io::Result<
 /// # Errors
 ///
 /// Those of `sendmsg(2)`, `EINTR` excepted; no `SIGPIPE` comes with `EPIPE`.
+#[inline]
 pub fn send_parts(
     fd: BorrowedFd<'_>,
     bytes: &[IoSlice<'_>],
@@ -359,11 +360,13 @@ fn own(number: i32) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(number) }
 }
 
+#[inline]
 fn empty_header() -> libc::msghdr {
     // SAFETY: `msghdr` is plain data for which all zeros (null pointers, zero lengths) is valid.
     unsafe { std::mem::zeroed() }
 }
 
+#[inline]
 fn dontwait(blocking: Blocking) -> c_int {
     match blocking {
         Blocking::AsIs => 0,
@@ -375,6 +378,7 @@ fn invalid() -> io::Error {
     io::Error::from_raw_os_error(libc::EINVAL)
 }
 
+#[inline]
 fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
     loop {
         if let Ok(done) = usize::try_from(call()) {

@@ -56,6 +56,7 @@ impl Decoder {
     /// # Errors
     ///
     /// [`Malformed`]; for good, as it is not known where the next frame would begin.
+    #[inline]
     pub fn next<'input>(
         &mut self,
         input: &mut &'input [u8],
@@ -85,6 +86,7 @@ impl Decoder {
 
     /// What must come next. A reader that knows can receive it where it belongs.
     #[must_use]
+    #[inline]
     pub const fn want(&self) -> Want {
         match self.left {
             0 => Want::Header(HEADER_LEN - self.have),
@@ -94,6 +96,7 @@ impl Decoder {
 
     /// Notes that so many bytes of payload were received elsewhere, without passing here; at most what is
     /// [wanted](Self::want) of them counts.
+    #[inline]
     pub fn skip_payload(&mut self, bytes: u32) {
         self.left -= bytes.min(self.left);
     }
@@ -106,6 +109,7 @@ impl Decoder {
 
     /// How many descriptors must come with the next frame, if it is not a withdrawal.
     #[must_use]
+    #[inline]
     pub fn fds_due(&self) -> u16 {
         if self.left > 0 { 0 } else { self.sequence.fds_due() }
     }
@@ -127,6 +131,7 @@ impl Decoder {
         Ok(())
     }
 
+    #[inline]
     fn take_header(&mut self) -> Result<(Header, Place), Malformed> {
         let header = Header::parse(self.header)?;
         let place = self.sequence.accept(&header)?;

@@ -46,6 +46,7 @@ impl Frames {
     ///
     /// If it is a withdrawal that carries something: no frame can say so.
     #[must_use]
+    #[inline]
     pub const fn new(kind: Kind, id: u64, totals: Totals) -> Self {
         let carries_something = totals.bytes > 0 || totals.fds > 0;
         assert!(!matches!(kind, Kind::Withdrawal) || !carries_something, "a withdrawal is empty");
@@ -58,6 +59,7 @@ impl Frames {
     /// A sender that may have to give up inside of a frame can then complete it with anything and withdraw the
     /// message, except inside of the last frame; and one that is small enough is taken as a whole or not at all.
     #[must_use]
+    #[inline]
     pub const fn with_tail(self, bytes: u32) -> Self {
         let tail = if bytes == 0 { 1 } else { bytes as u64 };
         Self { tail, ..self }
@@ -69,6 +71,7 @@ impl Frames {
         self.has_begun && !self.is_done()
     }
 
+    #[inline]
     const fn is_done(&self) -> bool {
         self.has_begun && self.bytes == self.totals.bytes && self.fds == self.totals.fds
     }
@@ -77,6 +80,7 @@ impl Frames {
 impl Iterator for Frames {
     type Item = Frame;
 
+    #[inline]
     fn next(&mut self) -> Option<Frame> {
         if self.is_done() {
             return None;

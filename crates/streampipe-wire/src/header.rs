@@ -60,6 +60,7 @@ impl Header {
 
     /// Writes it as bytes.
     #[must_use]
+    #[inline]
     pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         bytes[..2].copy_from_slice(&MAGIC);
@@ -78,6 +79,7 @@ impl Header {
     /// # Errors
     ///
     /// What is wrong with a header in itself: all of [`Malformed`] but a wrong sequence or length.
+    #[inline]
     pub fn parse(bytes: [u8; HEADER_LEN]) -> Result<Self, Malformed> {
         let [m0, m1, version, kind, f0, f1, n0, n1, l0, l1, l2, l3, d0, d1, d2, d3, rest @ ..] =
             bytes;
@@ -102,16 +104,19 @@ impl Header {
 
     /// Whether more frames of the same message must follow.
     #[must_use]
+    #[inline]
     pub const fn has_more(&self) -> bool {
         self.rest > 0 || self.rest_fds > 0
     }
 
     /// The whole frame's length in bytes.
     #[must_use]
+    #[inline]
     pub const fn frame_len(&self) -> u64 {
         HEADER_LEN as u64 + self.length as u64
     }
 
+    #[inline]
     fn can_be(&self) -> bool {
         let in_bounds = self.length <= MAX_PAYLOAD && self.fds <= MAX_FDS;
         let adds_up = self.rest.checked_add(u64::from(self.length)).is_some()

@@ -14,6 +14,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    #[inline]
     pub(crate) const fn to_byte(self) -> u8 {
         match self {
             Self::Message => 1,
@@ -24,6 +25,7 @@ impl Kind {
         }
     }
 
+    #[inline]
     pub(crate) const fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             1 => Some(Self::Message),

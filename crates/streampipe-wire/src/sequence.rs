@@ -53,6 +53,7 @@ impl Sequence {
     /// # Errors
     ///
     /// [`Malformed`] if it is not one that may come here. The sequence is as it was before.
+    #[inline]
     pub fn accept(&mut self, header: &Header) -> Result<Place, Malformed> {
         let place = match &self.begun {
             None => self.check_first(header)?,
@@ -75,6 +76,7 @@ impl Sequence {
 
     /// How many descriptors must come with the next frame, if it is not a withdrawal.
     #[must_use]
+    #[inline]
     pub fn fds_due(&self) -> u16 {
         match &self.begun {
             Some(begun) if begun.rest == 0 => {
@@ -84,6 +86,7 @@ impl Sequence {
         }
     }
 
+    #[inline]
     fn check_first(&self, header: &Header) -> Result<Place, Malformed> {
         let carries_something = header.length > 0 || header.rest == 0;
         if header.kind == Kind::Withdrawal || header.fds > 0 || !carries_something {
