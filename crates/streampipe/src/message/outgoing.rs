@@ -23,6 +23,9 @@ use crate::end::Waiting;
 /// round trip up to 4 KiB, the other way round from 16 KiB on).
 const SMALL: usize = 4096 + HEADER_LEN;
 
+/// Fewer parts than this are listed without an allocation: a value with one payload that is not copied has three.
+const FEW: usize = 4;
+
 /// A frame with so much payload is taken as a whole: the kernel puts it into one buffer, even of the smallest
 /// socket (`SO_SNDBUF` 4,608), and a pipe takes 4,096 bytes at once.
 const TAIL: u32 = 1024;
@@ -180,6 +183,16 @@ impl Begun {
         if let [payload_part] = message.parts {
             let parts = [IoSlice::new(unsent_header), IoSlice::new(&payload_part[payload])];
             return carrier.send(&parts, fds, waiting);
+        }
+        if message.parts.len() < FEW {
+            let mut few = [IoSlice::new(&[]); FEW];
+            few[0] = IoSlice::new(unsent_header);
+            let mut count = 1;
+            for part in cut(message.parts, payload) {
+                few[count] = IoSlice::new(part);
+                count += 1;
+            }
+            return carrier.send(&few[..count], fds, waiting);
         }
         let mut parts = vec![IoSlice::new(unsent_header)];
         parts.extend(cut(message.parts, payload).map(IoSlice::new));

@@ -21,9 +21,16 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
-    /// Calls with the payload, in parts, and without allocating if it is one.
+    /// Calls with the payload, in parts, and without allocating if they are few.
     pub(in crate::channel) fn with_parts<T>(&self, call: impl FnOnce(&[&[u8]]) -> T) -> T {
-        if self.payloads.is_empty() { call(&[&self.bytes]) } else { call(&self.parts()) }
+        match &self.payloads[..] {
+            [] => call(&[&self.bytes]),
+            [(at, payload)] => {
+                let (before, after) = self.bytes.split_at(*at);
+                call(&[before, payload.as_slice(), after])
+            }
+            _ => call(&self.parts()),
+        }
     }
 
     /// The payload, in parts.
