@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::thread::LocalKey;
 
 use crate::Bytes;
 use crate::end::End;
@@ -58,39 +59,38 @@ pub(super) struct Received {
 /// Runs an encoding.
 pub(super) fn while_sending<T>(encode: impl FnOnce() -> T) -> (T, Sent) {
     COMPLAINT.take();
-    let outer = SENDING.replace(Some(Sent::default()));
-    let restore = Restore(Some(outer));
+    let restore = Restore { place: &SENDING, outer: SENDING.replace(Some(Sent::default())) };
     let done = encode();
-    let sent = SENDING.take().unwrap_or_default();
-    drop(restore);
-    (done, sent)
+    (done, restore.now().unwrap_or_default())
 }
 
 /// Runs a decoding.
 pub(super) fn while_receiving<T>(received: Received, decode: impl FnOnce() -> T) -> (T, Received) {
     COMPLAINT.take();
-    let outer = RECEIVING.replace(Some(received));
-    let restore = RestoreReceived(Some(outer));
+    let restore = Restore { place: &RECEIVING, outer: RECEIVING.replace(Some(received)) };
     let done = decode();
-    let left = RECEIVING.take().unwrap_or_default();
-    drop(restore);
-    (done, left)
+    (done, restore.now().unwrap_or_default())
 }
 
 /// Puts back what was there before, also if an encoding panics.
-struct Restore(Option<Option<Sent>>);
+struct Restore<T: 'static> {
+    place: &'static LocalKey<RefCell<Option<T>>>,
+    outer: Option<T>,
+}
 
-impl Drop for Restore {
-    fn drop(&mut self) {
-        drop(SENDING.replace(self.0.take().flatten()));
+impl<T> Restore<T> {
+    /// Puts it back; returns what was there meanwhile.
+    fn now(mut self) -> Option<T> {
+        let inner = self.place.replace(self.outer.take());
+        // Its drop would put nothing in the place of what is back.
+        std::mem::forget(self);
+        inner
     }
 }
 
-struct RestoreReceived(Option<Option<Received>>);
-
-impl Drop for RestoreReceived {
+impl<T> Drop for Restore<T> {
     fn drop(&mut self) {
-        drop(RECEIVING.replace(self.0.take().flatten()));
+        drop(self.place.replace(self.outer.take()));
     }
 }
 
