@@ -13,9 +13,6 @@ pub(super) const FRAME: usize = MAX_PAYLOAD as usize;
 /// quarters of a buffer are idle then.
 const WORTH_A_BUFFER: usize = FRAME / 4;
 
-/// Up to this size memory of the allocator costs less than a buffer of the pool, whose counts are atomic.
-const WORTH_POOLING: usize = 1024;
-
 /// A whole message of whatever kind.
 #[derive(Debug)]
 pub(crate) struct Arrived {
@@ -131,8 +128,6 @@ impl Assembly {
         };
         if len == partial.total && len >= WORTH_A_BUFFER {
             partial.buffer = std::mem::take(&mut self.scratch);
-        } else if len == partial.total && len < WORTH_POOLING {
-            partial.buffer = self.scratch[..len].to_vec();
         } else {
             partial.buffer = pool.take(partial.total);
             if partial.buffer.len() < len {
@@ -152,8 +147,7 @@ impl Assembly {
 
     /// Gives the buffer a message is received into, before anything came.
     pub(super) fn provide(&mut self, pool: &Pool) {
-        let partial = self.partial.as_mut().filter(|it| it.fate == Fate::Kept);
-        if let Some(partial) = partial.filter(|it| it.total >= WORTH_POOLING) {
+        if let Some(partial) = self.partial.as_mut().filter(|it| it.fate == Fate::Kept) {
             partial.buffer = pool.take(partial.total);
         }
     }
@@ -162,11 +156,7 @@ impl Assembly {
     pub(super) fn finish(&mut self, pool: &Arc<Pool>) -> Result<Option<Arrived>, RecvError> {
         let Some(partial) = self.partial.take() else { return Ok(None) };
         let Partial { kind, id, total, buffer, fds, all_fds, fate, .. } = partial;
-        let bytes = if buffer.len() == total && total < WORTH_POOLING {
-            Bytes::from(buffer)
-        } else {
-            Bytes::pooled(buffer, total, pool)
-        };
+        let bytes = Bytes::pooled(buffer, total, pool);
         match fate {
             Fate::Kept => Ok(Some(Arrived { kind, id, bytes, fds, spoiled: None })),
             Fate::Dropped => Ok(None),
