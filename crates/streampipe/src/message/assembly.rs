@@ -162,7 +162,7 @@ impl Assembly {
             Fate::Dropped => Ok(None),
             Fate::Robbed => {
                 let came = u32::try_from(fds.len()).unwrap_or(u32::MAX);
-                Err(RecvError::FdsLost { sent: all_fds, came })
+                Err(RecvError::FdsLost { sent: all_fds, came, bytes })
             }
         }
     }

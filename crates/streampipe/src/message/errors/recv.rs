@@ -3,6 +3,7 @@ use std::{error, fmt, io};
 use streampipe_wire::{Malformed, Torn};
 
 use super::TooLarge;
+use crate::message::Bytes;
 use crate::{PeerGone, WrongFd};
 
 /// Why no message was received.
@@ -56,12 +57,14 @@ pub enum RecvError {
         needed: usize,
     },
     /// Descriptors of a message were lost: another thread took the room for them at the last moment, or a security
-    /// module objects. The message was dropped, and those of its descriptors that came were closed.
+    /// module objects. Those of its descriptors that came were closed; the payload is here.
     FdsLost {
         /// How many the message had.
         sent: u32,
         /// How many came.
         came: u32,
+        /// The payload.
+        bytes: Bytes,
     },
     /// A descriptor that the [`FdPolicy`](crate::FdPolicy) does not accept, with the descriptor in it. The rest of the
     /// message was dropped.
@@ -137,7 +140,7 @@ impl fmt::Display for RecvError {
                 f,
                 "no room for {needed} descriptors in this process's table; the message waits"
             ),
-            Self::FdsLost { sent, came } => write!(
+            Self::FdsLost { sent, came, .. } => write!(
                 f,
                 "{} of the {sent} descriptors of a message were lost on the way in, the other \
                  {came} were closed",
