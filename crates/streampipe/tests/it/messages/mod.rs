@@ -14,6 +14,10 @@ mod protocol;
 mod python;
 // Ends at which frames are written by hand.
 mod by_hand;
+// What is too much, and for whom.
+mod limits;
+// What comes last, and from several threads.
+mod ends;
 // No call takes longer than it may.
 mod time;
 
