@@ -28,14 +28,6 @@ impl Hand {
         vec![("packets", a.into(), Self::Packets(b)), ("stream", c.into(), Self::Stream(d))]
     }
 
-    /// From here on a channel.
-    pub(crate) fn into_channel(self) -> RawChannel {
-        match self {
-            Self::Packets(end) => end.into(),
-            Self::Stream(end) => end.into(),
-        }
-    }
-
     /// Sends a frame, with descriptors on its first byte; says whether there is still a reader.
     pub(crate) fn put(&self, frame: &[u8], fds: &[BorrowedFd<'_>]) -> bool {
         let sent = match self {

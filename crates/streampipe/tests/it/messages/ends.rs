@@ -52,13 +52,10 @@ fn ends(what: &str, channel: &RawChannel, was_reset: bool) {
 /// Whether the peer leaves something of ours unread.
 const UNREAD: [bool; 2] = [false, true];
 
-/// Whether we send after the peer has gone, and before we receive.
-const SENDS_FIRST: [bool; 2] = [false, true];
-
 tests_alone! {
     fn all_messages_come_before_the_end_of_a_dropped_or_shut_down_peer() {
         for count in QUEUED {
-            for (unread, sends_first) in UNREAD.into_iter().zip(SENDS_FIRST) {
+            for (unread, sends_first) in [(false, false), (false, true), (true, false), (true, true)] {
                 for is_shut_down in [false, true] {
                     for (kind, ours, theirs) in pairs() {
                         let what =
@@ -145,9 +142,9 @@ tests_alone! {
                         if ending.contains("sleep") {
                             child.kill().expect("it is ours");
                         }
+                        child.wait().expect("it is ours");
                         receives_all(&what, &ours, count);
                         ends(&what, &ours, unread);
-                        child.wait().expect("it is ours");
                     }
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use streampipe::{Budget, FdError, FdPolicy, Message, RecvError, SendError, SendReason};
 use streampipe_wire::{Header, Kind};
@@ -120,7 +120,9 @@ tests_alone! {
         for (kind, ours, theirs) in pairs() {
             theirs.send(b"two", &borrowed(&files(2, 0))).expect("room for it");
             let full = FreeDescriptors::exactly(0);
+            let began = Instant::now();
             assert_eq!(needs(ours.recv_timeout(SHORT)), Some(2), "{kind}");
+            assert!(began.elapsed() >= SHORT, "{kind}: it did not wait");
             thread::scope(|scope| {
                 let receiver = scope.spawn(|| ours.recv_timeout(LONG));
                 assert_eq!(needs(ours.recv_timeout(SHORT)), Some(2), "{kind}");

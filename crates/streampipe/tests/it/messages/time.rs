@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use streampipe::{Budget, Child, Command, RawChannel, RecvError, SeqPacket};
 use streampipe::{SendError, SendReason};
-use streampipe_wire::{HEADER_LEN, Header, Kind};
+use streampipe_wire::{HEADER_LEN, Kind};
 
 use super::by_hand::{Hand, first, frames, payloads};
 use super::{borrowed, files, pairs};
