@@ -2,6 +2,8 @@
 
 // A peer that does not follow the protocol.
 mod hostile;
+// Random and half-right bytes.
+mod noise;
 // A peer that writes its own bytes.
 mod peer;
 // What is sent arrives.
