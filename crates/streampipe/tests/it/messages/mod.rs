@@ -2,6 +2,11 @@
 
 // A peer that does not follow the protocol.
 mod hostile;
+// Signals that interrupt system calls.
+#[path = "../../../../streampipe-sys/tests/shared/interrupt.rs"]
+mod interrupt;
+// Random schedules against a model.
+mod model;
 // Random and half-right bytes.
 mod noise;
 // A peer that writes its own bytes.
