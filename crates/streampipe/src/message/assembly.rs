@@ -3,15 +3,11 @@ use std::sync::Arc;
 
 use streampipe_wire::{Header, Kind, MAX_PAYLOAD, Place};
 
-use super::payload::Pool;
+use super::payload::{Pool, is_worth};
 use super::{Budget, Bytes, RecvError, TooLarge};
 
 /// The most payload of a frame, as a size in memory.
 pub(super) const FRAME: usize = MAX_PAYLOAD as usize;
-
-/// From this size on a payload is handed over in the buffer it came in, and copied out below: at most three
-/// quarters of a buffer are idle then.
-const WORTH_A_BUFFER: usize = FRAME / 4;
 
 /// A whole message of whatever kind.
 #[derive(Debug)]
@@ -41,7 +37,8 @@ impl Arrived {
 #[derive(Debug, Default)]
 pub(super) struct Assembly {
     partial: Option<Partial>,
-    /// Where a payload goes that belongs to nothing, or it is not known yet to what. Empty or a frame long.
+    /// Where a payload goes that belongs to nothing, or it is not known yet to what. Empty, or
+    /// at least a frame long.
     scratch: Vec<u8>,
 }
 
@@ -83,9 +80,11 @@ impl Assembly {
             _ => {
                 if self.scratch.is_empty() {
                     self.scratch = pool.take(FRAME);
+                }
+                if self.scratch.len() < FRAME {
                     self.scratch.resize(FRAME, 0);
                 }
-                &mut self.scratch
+                &mut self.scratch[..FRAME]
             }
         }
     }
@@ -126,7 +125,8 @@ impl Assembly {
         let Some(partial) = self.partial.as_mut().filter(|it| it.fate == Fate::Kept) else {
             return;
         };
-        if len == partial.total && len >= WORTH_A_BUFFER {
+        // Handed over in the buffer it came in, or copied out.
+        if len == partial.total && is_worth(self.scratch.len(), len) {
             partial.buffer = std::mem::take(&mut self.scratch);
         } else {
             partial.buffer = pool.take(partial.total);

@@ -6,4 +6,4 @@ mod pool;
 pub use bytes::Bytes;
 
 pub(crate) use bytes::WORTH_SHARING;
-pub(super) use pool::Pool;
+pub(super) use pool::{Pool, is_worth};

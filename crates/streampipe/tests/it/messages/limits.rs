@@ -162,7 +162,7 @@ tests_alone! {
                                 assert_eq!(numbers(message), expected, "{kind}");
                             }
                             Err(RecvError::NoRoom { needed: 3 }) => continue,
-                            Err(RecvError::FdsLost { sent: 3, came }) if came < 3 => lost += 1,
+                            Err(RecvError::FdsLost { sent: 3, came, .. }) if came < 3 => lost += 1,
                             Err(error) => panic!("{kind}: {error:?}"),
                         }
                         break;
