@@ -8,6 +8,8 @@ mod support;
 
 /// What each side holds, and what the parent learns of the child.
 mod child;
+/// A sender of messages killed at any moment.
+mod messages;
 /// What reviews found.
 mod reviewed;
 /// A peer killed at any moment.
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     let tests: Vec<Test> = child::TESTS
         .iter()
         .chain(storm::TESTS)
+        .chain(messages::TESTS)
         .chain(zygote::TESTS)
         .chain(reviewed::TESTS)
         .copied()

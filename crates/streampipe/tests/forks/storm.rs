@@ -35,7 +35,7 @@ fn is_whole(bytes: &[u8], number: u32) -> bool {
 
 /// Waits until a random number of bytes has come, then kills; so the moment is random in terms of
 /// the sender's progress, whatever the machine's speed.
-fn spin(random: &mut fastrand::Rng) {
+pub(crate) fn spin(random: &mut fastrand::Rng) {
     for _ in 0..random.u32(0..3000) {
         std::hint::spin_loop();
     }
