@@ -25,25 +25,33 @@ fn inject(path: &str, call: &str, errors: &[&str], body: fn()) {
         return;
     }
     for error in errors {
-        for place in 1..=STEPS {
-            let inject = format!("inject={call}:error={error}:when={place}");
-            let ran =
-                support::rerun(path, &["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject]);
-            assert!(ran.status.success(), "{call} {place} failing with {error}: {}", ran.output);
-        }
+        (1..=STEPS).for_each(|place| inject_at(path, call, error, place));
     }
 }
 
+/// Runs a scenario with one fault.
+pub(crate) fn inject_at(path: &str, call: &str, error: &str, place: u32) {
+    let ran = with_fault(path, call, &format!("error={error}:when={place}"));
+    assert!(ran.status.success(), "{call} {place} failing with {error}: {}", ran.output);
+}
+
+/// Reruns a test; the other calls are not even looked at.
+fn with_fault(path: &str, call: &str, what: &str) -> support::Ran {
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{what}"));
+    let quiet = ["strace", "-f", "-qq", "-o", "/dev/null"];
+    let this = ["--seccomp-bpf", "-e", &trace, "-e", &inject];
+    support::rerun(path, &[&quiet[..], &this].concat())
+}
+
 /// Proof that the injection strikes: the k-th call is not repeated, so the body must fail.
-fn must_fail(path: &str, inject: &str, body: fn()) {
+pub(crate) fn must_fail(path: &str, call: &str, what: &str, body: fn()) {
     if support::is_alone(path) {
         return checked(body);
     }
     if !support::has_program("strace", "the control of the faults") {
         return;
     }
-    let ran = support::rerun(path, &["strace", "-f", "-qq", "-o", "/dev/null", "-e", inject]);
-    assert!(!ran.status.success(), "nothing was injected");
+    assert!(!with_fault(path, call, what).status.success(), "nothing was injected");
 }
 
 /// Sends until it is accepted; an error means that nothing was sent.
@@ -147,7 +155,7 @@ faults! {
 #[test]
 fn the_injection_does_strike() {
     const PATH: &str = concat!(module_path!(), "::the_injection_does_strike");
-    must_fail(PATH, "inject=sendmsg:error=ENOBUFS:when=3+", stream_scenario);
+    must_fail(PATH, "sendmsg", "error=ENOBUFS:when=3+", stream_scenario);
 }
 
 /// On a kernel before 6.16 the peer's descriptors cannot be refused at the sender.

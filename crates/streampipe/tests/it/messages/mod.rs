@@ -1,5 +1,7 @@
 //! Raw messages, over packets and over a stream.
 
+// One system call of a channel fails, at every place in turn.
+mod faults;
 // A peer that does not follow the protocol.
 mod hostile;
 // Signals that interrupt system calls.
