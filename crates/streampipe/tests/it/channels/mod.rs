@@ -1,11 +1,15 @@
 //! Typed channels: values with descriptors inside, calls, and what a peer could do to them.
 
+// Bytes that claim more than they are.
+mod bombs;
 // A peer that makes its frames by hand.
 mod by_hand;
 // Requests and their answers.
 mod calls;
 // Which descriptors come and go, and what a budget keeps out.
 mod policy;
+// Values of every shape.
+mod shapes;
 // What is not handed over, and who is told.
 mod spoiled;
 // Several threads on one end: one of them reads for all.
