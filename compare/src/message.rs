@@ -142,7 +142,7 @@ impl Owned for Bytes {
     }
 }
 
-/// The last payload that arrived, or that was sent and is still here, which is filled anew for the next message: no way need allocate
+/// The last payload that arrived, which is filled anew for the next message: no way need allocate
 /// for what it sends.
 #[derive(Default)]
 pub struct Spare(Vec<u8>);
@@ -154,11 +154,6 @@ impl Spare {
         payload.resize(order.size, 0);
         fill(&mut payload, order.sequence);
         payload
-    }
-
-    /// Keeps a payload that was sent and is no longer needed.
-    pub fn keep(&mut self, payload: Vec<u8>) {
-        self.0 = payload;
     }
 
     /// Checks a payload and keeps it.

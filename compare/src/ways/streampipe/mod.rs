@@ -4,6 +4,7 @@
 
 mod over;
 mod raw;
+mod spare;
 mod typed;
 
 pub(super) use raw::{RAW, RAW_STREAM};

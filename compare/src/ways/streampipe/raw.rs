@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use streampipe::RawChannel;
 
 use super::over::{Over, inherited};
+use super::spare::Spare;
 use crate::ancillary::{MAX_DESCRIPTORS, look, passed_file};
 use crate::exchange::{Blocking, Driver, End, serve};
 use crate::message::{Order, check, fill, wrong_bytes};
@@ -66,32 +67,37 @@ impl Way for StreampipeRaw {
 struct Raw {
     channel: RawChannel,
     /// The sequence, then the payload.
-    buffer: Vec<u8>,
+    spare: Spare,
     file: File,
 }
 
 impl Raw {
     fn new(channel: RawChannel) -> io::Result<Self> {
-        Ok(Self { channel, buffer: Vec::new(), file: passed_file()? })
+        Ok(Self { channel, spare: Spare::default(), file: passed_file()? })
     }
 }
 
 impl End for Raw {
     fn send(&mut self, order: Order) -> io::Result<()> {
-        self.buffer.resize(8 + order.size, 0);
-        self.buffer[..8].copy_from_slice(&order.sequence.to_le_bytes());
-        fill(&mut self.buffer[8..], order.sequence);
+        let mut bytes = self.spare.room(8 + order.size);
+        let (sequence, payload) = bytes.make_mut().split_at_mut(8);
+        sequence.copy_from_slice(&order.sequence.to_le_bytes());
+        fill(payload, order.sequence);
         let files = [self.file.as_fd(); MAX_DESCRIPTORS];
-        Ok(self.channel.send(&self.buffer, &files[..order.descriptors])?)
+        self.channel.send(&bytes, &files[..order.descriptors])?;
+        self.spare.put(bytes);
+        Ok(())
     }
 
     fn recv(&mut self) -> io::Result<Order> {
+        self.spare.free();
         let mut message = self.channel.recv()?;
         let split = message.bytes.split_first_chunk();
         let (sequence, payload) = split.ok_or_else(|| wrong_bytes("no sequence"))?;
         let sequence = u64::from_le_bytes(*sequence);
         check(payload, sequence)?;
         let size = payload.len();
+        self.spare.put(message.bytes);
         Ok(Order { sequence, size, descriptors: look(&mut message.fds)? })
     }
 }

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use streampipe::{Bytes, Channel, Fd};
 
 use super::over::{Over, inherited};
+use super::spare::Spare;
 use crate::ancillary::{look, passed_file};
 use crate::exchange::{Blocking, Driver, End, serve};
-use crate::message::{Order, Spare, check};
+use crate::message::{Order, check};
 use crate::peer::{Kind, Task};
 use crate::race::{Batch, each};
 use crate::ways::Way;
@@ -80,7 +81,6 @@ struct Message {
     payload: Bytes,
 }
 
-/// Sends by reference, so that the payload is there to be filled anew.
 struct Typed {
     channel: Channel<Message, Message>,
     spare: Spare,
@@ -94,17 +94,19 @@ impl Typed {
 
 impl End for Typed {
     fn send(&mut self, order: Order) -> io::Result<()> {
-        let payload = self.spare.take(order).into();
-        let message = Message { sequence: order.sequence, payload };
+        let message = Message { sequence: order.sequence, payload: self.spare.take(order) };
         self.channel.send(&message)?;
-        self.spare.keep(message.payload.into());
+        self.spare.put(message.payload);
         Ok(())
     }
 
     fn recv(&mut self) -> io::Result<Order> {
+        self.spare.free();
         let Message { sequence, payload } = self.channel.recv()?;
         check(&payload, sequence)?;
-        Ok(Order { sequence, size: payload.len(), descriptors: 0 })
+        let size = payload.len();
+        self.spare.put(payload);
+        Ok(Order { sequence, size, descriptors: 0 })
     }
 }
 
@@ -144,19 +146,22 @@ impl Passing {
 impl End for Passing {
     fn send(&mut self, order: Order) -> io::Result<()> {
         let descriptors = self.passed(order.descriptors)?;
-        let payload = self.spare.take(order).into();
+        let payload = self.spare.take(order);
         let job = Job { sequence: order.sequence, payload, descriptors };
         self.channel.send(&job)?;
-        self.spare.keep(job.payload.into());
+        self.spare.put(job.payload);
         self.passed = job.descriptors;
         Ok(())
     }
 
     fn recv(&mut self) -> io::Result<Order> {
+        self.spare.free();
         let Job { sequence, payload, descriptors } = self.channel.recv()?;
         check(&payload, sequence)?;
+        let size = payload.len();
+        self.spare.put(payload);
         self.arrived.extend(descriptors.into_iter().map(OwnedFd::from));
         let descriptors = look(&mut self.arrived)?;
-        Ok(Order { sequence, size: payload.len(), descriptors })
+        Ok(Order { sequence, size, descriptors })
     }
 }

@@ -73,6 +73,37 @@ impl Bytes {
         &buffer.memory[self.range.clone()]
     }
 
+    /// Returns the bytes to be changed in place; they are copied before if somebody else shares them.
+    ///
+    /// What was received can be filled anew and sent without any memory being taken for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use streampipe::Bytes;
+    ///
+    /// let mut bytes = Bytes::from(b"four".to_vec());
+    /// bytes.make_mut()[0] = b'p';
+    /// assert_eq!(bytes, b"pour");
+    /// ```
+    #[must_use]
+    pub fn make_mut(&mut self) -> &mut [u8] {
+        if let Body::Shared(buffer) = &mut self.body {
+            if Arc::get_mut(buffer).is_none() {
+                *self = Self::from(self.to_vec());
+            }
+        }
+        let range = self.range.clone();
+        match &mut self.body {
+            Body::Own(buffer) => &mut buffer.memory[range],
+            Body::Shared(buffer) => match Arc::get_mut(buffer) {
+                Some(buffer) => &mut buffer.memory[range],
+                // Nobody else has it, as was seen above, and nobody can get it while it is borrowed.
+                None => &mut [],
+            },
+        }
+    }
+
     pub(crate) fn is_shared(&self) -> bool {
         matches!(self.body, Body::Shared(_))
     }
