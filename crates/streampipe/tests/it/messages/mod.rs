@@ -13,6 +13,8 @@ mod model;
 mod noise;
 // A peer that writes its own bytes.
 mod peer;
+// What is received is changed in place.
+mod payload;
 // What is sent arrives.
 mod raw;
 // A stream cut at every byte.
