@@ -78,8 +78,7 @@ mod zygote;
 pub use call::{Family, Type, UnsupportedPair, socketpair};
 #[cfg(feature = "serde")]
 pub use channel::{
-    CallError, Channel, Fd, Incoming, Request, Responder, Sendable, Undecodable, Values, channel,
-    passed,
+    Channel, Fd, Incoming, Request, Responder, Sendable, Undecodable, Values, channel, passed,
 };
 pub use end::{
     ConvertError, Datagram, FdError, NoHello, PacketError, Peer, PeerGone, ReadHalf, ReuniteError,
@@ -87,7 +86,8 @@ pub use end::{
 };
 pub use inherit::{NotInherited, inherited};
 pub use message::{
-    Budget, Bytes, Message, Messages, RawChannel, RecvError, SendError, SendReason, TooLarge,
+    Budget, Bytes, CallError, Message, Messages, RawChannel, RawRequest, RecvError, SendError,
+    SendReason, TooLarge,
 };
 pub use policy::{Access, FdKind, FdPolicy, FdRule, RefusedFd, Seals, WrongFd};
 pub use process::{

@@ -10,11 +10,12 @@ use serde::de::DeserializeOwned;
 use streampipe_wire::Kind;
 
 use super::sendable::Sendable;
-use super::{CallError, Incoming, Request, Values, shuttle};
+use super::{Incoming, Request, Values, shuttle};
 use crate::end::Waiting;
 use crate::message::{Core, Want};
 use crate::{
-    Budget, ConvertError, Fd, FdPolicy, RawChannel, RecvError, SendError, SeqPacket, Stream,
+    Budget, CallError, ConvertError, Fd, FdPolicy, RawChannel, RecvError, SendError, SeqPacket,
+    Stream,
 };
 
 /// Makes a channel for values: one end sends `A` and receives `B`, the other the other way round.

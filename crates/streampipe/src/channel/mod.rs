@@ -1,6 +1,5 @@
 //! Typed channels: values with descriptors inside.
 
-mod call_error;
 #[expect(clippy::module_inception, reason = "a public type has a file named after it")]
 mod channel;
 mod encoding;
@@ -10,7 +9,6 @@ mod sendable;
 pub(crate) mod shuttle;
 mod values;
 
-pub use call_error::CallError;
 pub use channel::{Channel, channel};
 pub use encoding::{Undecodable, passed};
 pub use fd::Fd;

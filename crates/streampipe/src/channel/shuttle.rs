@@ -7,10 +7,10 @@ use serde::de::DeserializeOwned;
 use streampipe_wire::Kind;
 
 use super::encoding::{Encoded, decode, encode};
-use super::{CallError, Request, Responder};
+use super::{Request, Responder};
 use crate::end::Waiting;
 use crate::message::{Arrived, Core, Outbound, Want};
-use crate::{RecvError, SendReason};
+use crate::{CallError, RecvError, SendReason};
 
 pub(super) fn send<T: Serialize>(
     core: &Core,

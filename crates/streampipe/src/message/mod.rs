@@ -16,14 +16,14 @@ mod mail;
 mod message;
 mod outgoing;
 mod payload;
-mod raw_channel;
+mod raw;
 mod turn;
 
 pub use budget::Budget;
-pub use errors::{RecvError, SendError, SendReason, TooLarge};
+pub use errors::{CallError, RecvError, SendError, SendReason, TooLarge};
 pub use message::Message;
 pub use payload::Bytes;
-pub use raw_channel::{Messages, RawChannel};
+pub use raw::{Messages, RawChannel, RawRequest};
 
 pub(crate) use core::{Arrived, Carries, Core, Stall};
 pub(crate) use mail::Want;

@@ -1,7 +1,8 @@
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use streampipe::RecvError;
+use streampipe::{CallError, RecvError};
 
 use super::{borrowed, files, number_in, pairs};
 use crate::support::tests_alone;
@@ -57,6 +58,39 @@ tests_alone! {
                 ours.shutdown(std::net::Shutdown::Write).expect("ours");
                 assert!(matches!(receiving.join().expect("no panic"), Err(RecvError::Closed)));
             });
+        }
+    }
+
+    fn calls_are_answered_in_any_order_and_never_left_waiting() {
+        for (kind, ours, theirs) in pairs() {
+            let (first_is_there, second_may_come) = mpsc::channel();
+            let fds = files(2, 0);
+            let (ours, fds) = (&ours, &fds);
+            thread::scope(|scope| {
+                let first = scope.spawn(|| ours.call(b"first", &[]));
+                let second = scope.spawn(move || {
+                    second_may_come.recv().expect("it is told");
+                    ours.call(b"second", &borrowed(fds))
+                });
+                let dropped = theirs.recv_request().expect("a request");
+                assert_eq!(dropped.message().bytes, b"first", "{kind}");
+                first_is_there.send(()).expect("it listens");
+                let mut answered = theirs.recv_request().expect("a request");
+                let question = answered.take_message();
+                answered.answer(&question.bytes, &borrowed(&question.fds)).expect("room");
+                let answer = second.join().expect("no panic").expect("an answer");
+                let numbers: Vec<_> = answer.fds.into_iter().map(number_in).collect();
+                assert_eq!((&answer.bytes[..], &numbers[..]), (&b"second"[..], &[0, 1][..]));
+                drop(dropped);
+                let left = first.join().expect("no panic");
+                assert!(matches!(left, Err(CallError::NoAnswer)), "{kind}: {left:?}");
+            });
+            let late = ours.call_timeout(b"third", &[], Duration::from_millis(5));
+            assert!(late.expect_err("nobody answers").is_timeout());
+            let third = theirs.recv_request_timeout(Duration::from_secs(10)).expect("it waits");
+            third.answer(b"late", &borrowed(fds)).expect("room");
+            assert!(matches!(ours.try_recv(), Err(RecvError::Empty)));
+            assert_eq!(ours.late_answers(), 1);
         }
     }
 }

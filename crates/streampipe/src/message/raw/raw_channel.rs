@@ -5,12 +5,11 @@ use std::{fmt, io};
 
 use streampipe_wire::Kind;
 
-use super::assembly::Arrived;
-use super::core::Core;
-use super::mail::Want;
-use super::outgoing::Outbound;
-use super::{Budget, Message, RecvError, SendError};
+use super::{Messages, RawRequest};
 use crate::end::Waiting;
+use crate::message::{
+    Arrived, Budget, CallError, Core, Message, Outbound, RecvError, SendError, Want,
+};
 use crate::{ConvertError, FdPolicy, SeqPacket, Stream};
 
 /// A channel for whole messages of bytes and descriptors, for those who bring their own encoding.
@@ -162,8 +161,91 @@ impl RawChannel {
     /// Receives messages until the peer has closed its end; an error that is final is the last item.
     #[must_use]
     pub fn iter(&self) -> Messages<'_> {
-        Messages { channel: self, is_over: false }
+        Messages::new(self)
     }
+
+    // --- calls ---
+
+    /// Sends a request, and waits for its answer.
+    ///
+    /// The other side gives it by [`recv_request`](Self::recv_request). Both sides may call, and many threads at once: one of
+    /// those that wait reads for all.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`]: at once if the peer goes, or drops the request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use streampipe::RawChannel;
+    ///
+    /// let (client, server) = RawChannel::pair()?;
+    /// let serving = thread::spawn(move || {
+    ///     let request = server.recv_request()?;
+    ///     let answer = request.message().bytes.to_ascii_uppercase();
+    ///     request.answer(&answer, &[])?;
+    ///     Ok::<_, std::io::Error>(())
+    /// });
+    /// assert_eq!(client.call(b"shout", &[])?.bytes, b"SHOUT");
+    /// serving.join().expect("no panic")?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn call(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<Message, CallError> {
+        let end = self.core.end();
+        self.call_within(bytes, fds, end.write_waiting(), end.read_waiting())
+    }
+
+    /// Sends a request, and waits for its answer, for at most so long in all.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call); see [`CallError::is_timeout`].
+    pub fn call_timeout(
+        &self,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+        timeout: Duration,
+    ) -> Result<Message, CallError> {
+        let waiting = Waiting::within(timeout);
+        self.call_within(bytes, fds, waiting, waiting)
+    }
+
+    /// Receives the next request.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn recv_request(&self) -> Result<RawRequest<'_>, RecvError> {
+        self.request_within(self.core.end().read_waiting())
+    }
+
+    /// Receives a request if all of one has come.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_recv`](Self::try_recv).
+    pub fn try_recv_request(&self) -> Result<RawRequest<'_>, RecvError> {
+        self.request_within(Waiting::Never)
+    }
+
+    /// Receives a request, waiting for at most so long.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    pub fn recv_request_timeout(&self, timeout: Duration) -> Result<RawRequest<'_>, RecvError> {
+        self.request_within(Waiting::within(timeout))
+    }
+
+    /// Returns how many answers came that nobody waited for any more; they were dropped, and their descriptors closed.
+    #[must_use]
+    pub fn late_answers(&self) -> u64 {
+        self.core.late_answers()
+    }
+
+    // --- settings ---
 
     /// Sets what this end is willing to take, from the next message on.
     pub fn set_budget(&self, budget: Budget) {
@@ -249,32 +331,31 @@ impl RawChannel {
         self.core.send(&message, waiting).map_err(|reason| SendError::new((), reason))
     }
 
+    fn call_within(
+        &self,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+        sending: Waiting,
+        receiving: Waiting,
+    ) -> Result<Message, CallError> {
+        let call = self.core.open_call();
+        let request = Outbound { kind: Kind::Request, id: call.id, parts: &[bytes], fds };
+        self.core
+            .send(&request, sending)
+            .map_err(|reason| CallError::NotSent(SendError::new((), reason)))?;
+        let answer = self.core.receive(Want::Answer(call.id), receiving);
+        let Arrived { kind, bytes, fds, .. } = answer.map_err(CallError::NotReceived)?;
+        if kind == Kind::NoAnswer { Err(CallError::NoAnswer) } else { Ok(Message { bytes, fds }) }
+    }
+
+    fn request_within(&self, waiting: Waiting) -> Result<RawRequest<'_>, RecvError> {
+        let arrived = self.core.receive(Want::Request, waiting)?;
+        Ok(RawRequest::new(arrived, &self.core))
+    }
+
     fn recv_within(&self, waiting: Waiting) -> Result<Message, RecvError> {
         let Arrived { bytes, fds, .. } = self.core.receive(Want::Message, waiting)?;
         Ok(Message { bytes, fds })
-    }
-}
-
-/// The messages of a channel, until it ends; from [`RawChannel::iter`].
-#[derive(Debug)]
-pub struct Messages<'channel> {
-    channel: &'channel RawChannel,
-    is_over: bool,
-}
-
-impl Iterator for Messages<'_> {
-    type Item = Result<Message, RecvError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.is_over {
-            return None;
-        }
-        let received = self.channel.recv();
-        self.is_over = matches!(&received, Err(error) if error.is_final());
-        match received {
-            Err(RecvError::Closed) => None,
-            other => Some(other),
-        }
     }
 }
 

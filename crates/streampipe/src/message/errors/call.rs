@@ -9,9 +9,9 @@ use crate::{RecvError, SendError};
 /// ```
 /// use streampipe::CallError;
 ///
-/// let (client, server) = streampipe::channel::<u32, u32>()?;
+/// let (client, server) = streampipe::RawChannel::pair()?;
 /// drop(server);
-/// assert!(matches!(client.call(5), Err(CallError::NotSent(_))));
+/// assert!(matches!(client.call(b"anybody?", &[]), Err(CallError::NotSent(_))));
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[non_exhaustive]
@@ -26,7 +26,7 @@ pub enum CallError<T = ()> {
 
 impl<T> CallError<T> {
     /// Whether the deadline passed first. An answer that comes later is dropped, and
-    /// [counted](crate::Channel::late_answers).
+    /// [counted](crate::RawChannel::late_answers).
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         match self {
