@@ -6,6 +6,8 @@ mod bombs;
 mod by_hand;
 // Requests and their answers.
 mod calls;
+// Children, who serve, are not trusted, or die.
+mod children;
 // Each error, deadlines, and values that misbehave.
 mod errors;
 // Which descriptors come and go, and what a budget keeps out.
