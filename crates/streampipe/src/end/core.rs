@@ -25,7 +25,9 @@ use super::held::Held;
 use super::modes::{Modes, Waiting};
 use super::outlet::Outlet;
 use super::shared::{Link, Refusal, Side};
-use super::watch::{Life, Watch};
+#[cfg(feature = "tokio")]
+use super::watch::Life;
+use super::watch::Watch;
 use super::{ConvertError, FdError};
 use crate::call::{Family, Type};
 
@@ -368,16 +370,19 @@ impl End {
         self.outlet.is_some()
     }
 
+    #[cfg(feature = "tokio")]
     /// The writing pipe, if this end is two; while somebody holds it, it does not close.
     pub(crate) fn outlet_pipe(&self) -> Option<Arc<OwnedFd>> {
         self.outlet.as_ref().and_then(|outlet| outlet.pipe())
     }
 
+    #[cfg(feature = "tokio")]
     /// The process at the other end, if it is known.
     pub(crate) fn watched(&self) -> Option<BorrowedFd<'_>> {
         self.watch.as_ref().map(|watch| watch.pidfd())
     }
 
+    #[cfg(feature = "tokio")]
     /// Whether that process was seen to have ended.
     pub(crate) fn is_known_to_be_gone(&self) -> bool {
         self.watch.as_ref().is_some_and(|watch| watch.known_life() != Life::Lives)

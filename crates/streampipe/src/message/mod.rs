@@ -25,7 +25,9 @@ pub use message::Message;
 pub use payload::Bytes;
 pub use raw::{Messages, RawChannel, RawRequest};
 
-pub(crate) use core::{Arrived, Carries, Core, Stall};
+#[cfg(feature = "tokio")]
+pub(crate) use core::Stall;
+pub(crate) use core::{Arrived, Carries, Core};
 pub(crate) use mail::Want;
 pub(crate) use outgoing::Outbound;
 pub(crate) use payload::WORTH_SHARING;
