@@ -186,7 +186,7 @@ pub async fn serve_async(mut end: impl AsyncEnd) -> io::Result<()> {
 ///
 /// The kernel's.
 pub fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_io().build()
+    Builder::new_current_thread().enable_all().build()
 }
 
 fn expect(order: Order, answer: Order) -> io::Result<()> {

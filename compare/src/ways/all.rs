@@ -19,6 +19,8 @@ pub const ALL: &[&dyn Way] = &[
     &ipc_channel::IpcBytes,
     &seqpacket::SeqPacketJson,
     &tokio_stream::TokioStream,
+    &streampipe::TokioTyped,
+    &streampipe::TokioRaw,
     &tokio_unix_ipc::TokioUnixIpc,
     &python::OBJECTS,
     &python::BYTES,

@@ -1,11 +1,11 @@
-//! Ours: channels of raw messages and of values, over packets and over a stream.
-//!
-//! Those that block are here; those that live in tokio's runtime will be a file beside them.
+//! Ours: channels of raw messages and of values, over packets and over a stream, for threads and for tasks.
 
 mod over;
 mod raw;
 mod spare;
+mod tokio;
 mod typed;
 
+pub(super) use self::tokio::{TokioRaw, TokioTyped};
 pub(super) use raw::{RAW, RAW_STREAM};
 pub(super) use typed::{TYPED, TYPED_STREAM};
