@@ -372,18 +372,21 @@ impl End {
 
     #[cfg(feature = "tokio")]
     /// The writing pipe, if this end is two; while somebody holds it, it does not close.
+    #[cfg(feature = "tokio")]
     pub(crate) fn outlet_pipe(&self) -> Option<Arc<OwnedFd>> {
         self.outlet.as_ref().and_then(|outlet| outlet.pipe())
     }
 
     #[cfg(feature = "tokio")]
     /// The process at the other end, if it is known.
+    #[cfg(feature = "tokio")]
     pub(crate) fn watched(&self) -> Option<BorrowedFd<'_>> {
         self.watch.as_ref().map(|watch| watch.pidfd())
     }
 
     #[cfg(feature = "tokio")]
     /// Whether that process was seen to have ended.
+    #[cfg(feature = "tokio")]
     pub(crate) fn is_known_to_be_gone(&self) -> bool {
         self.watch.as_ref().is_some_and(|watch| watch.known_life() != Life::Lives)
     }
