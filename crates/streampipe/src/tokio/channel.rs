@@ -67,7 +67,8 @@ impl<A: Serialize, B: DeserializeOwned> Channel<A, B> {
     ///
     /// Dropped before it is done, the value is withdrawn as a whole.
     pub async fn send<V: Sendable<A>>(&self, value: V) -> Result<(), SendError<V::Back>> {
-        match send(&self.line, Kind::Message, 0, value.value()).await {
+        let packed = shuttle::pack(self.line.core(), value.value());
+        match send(&self.line, Kind::Message, 0, packed).await {
             Ok(()) => Ok(()),
             Err(reason) => Err(SendError::new(value.back(), reason)),
         }
@@ -98,7 +99,8 @@ impl<A: Serialize, B: DeserializeOwned> Channel<A, B> {
     /// [counted](Self::late_answers).
     pub async fn call<V: Sendable<A>>(&self, request: V) -> Result<B, CallError<V::Back>> {
         let call = self.line.core().open_call();
-        if let Err(reason) = send(&self.line, Kind::Request, call.id, request.value()).await {
+        let packed = shuttle::pack(self.line.core(), request.value());
+        if let Err(reason) = send(&self.line, Kind::Request, call.id, packed).await {
             return Err(CallError::NotSent(SendError::new(request.back(), reason)));
         }
         let arrived = self.line.receive(Want::Answer(call.id)).await;
@@ -260,7 +262,8 @@ impl<A: Serialize> Responder<A> {
     ///
     /// As [`Request::answer`].
     pub async fn answer<V: Sendable<A>>(self, answer: V) -> Result<(), SendError<V::Back>> {
-        match send(&self.line, Kind::Answer, self.inner.id(), answer.value()).await {
+        let packed = shuttle::pack(self.line.core(), answer.value());
+        match send(&self.line, Kind::Answer, self.inner.id(), packed).await {
             Ok(()) => {
                 self.inner.forget();
                 Ok(())
@@ -276,8 +279,15 @@ impl<A> fmt::Debug for Responder<A> {
     }
 }
 
-async fn send<T: Serialize>(line: &Line, kind: Kind, id: u64, value: &T) -> Result<(), SendReason> {
-    let encoded = shuttle::pack(line.core(), value)?;
+/// Sends what a value was packed into. (While a reference to the value itself was held across the wait, values that are
+/// not `Sync` made futures that could not be spawned.)
+async fn send(
+    line: &Line,
+    kind: Kind,
+    id: u64,
+    packed: Result<Encoded, SendReason>,
+) -> Result<(), SendReason> {
+    let encoded = packed?;
     let fds = encoded.fds();
     let parts = encoded.parts();
     let sent = line.send(&Outbound { kind, id, parts: &parts, fds: &fds }).await;
