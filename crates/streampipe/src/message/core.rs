@@ -356,14 +356,23 @@ impl Core {
         Ok(mail)
     }
 
-    /// Puts a message where it is looked for. What nobody waits for is dropped while nothing is locked, for
-    /// closing a descriptor can take time.
+    /// Puts a message where it is looked for. What nobody waits for is dropped, and tasks are woken, while nothing is
+    /// locked: closing a descriptor can take time, and a waker may do anything.
     fn sort<'core>(
         &'core self,
         mut mail: MutexGuard<'core, Mail>,
         arrived: Arrived,
     ) -> MutexGuard<'core, Mail> {
-        match mail.sort(arrived) {
+        #[cfg(feature = "tokio")]
+        let (kind, id) = (arrived.kind, arrived.id);
+        let late = mail.sort(arrived);
+        #[cfg(feature = "tokio")]
+        if let Some(told) = mail.listeners.who_wants(kind, id).filter(|_| late.is_none()) {
+            drop(mail);
+            told.wake();
+            return self.lock();
+        }
+        match late {
             None => mail,
             Some(late) => {
                 drop(mail);

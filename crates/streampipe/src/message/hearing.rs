@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -9,41 +10,46 @@ use super::core::{Arrived, Core};
 use super::mail::Want;
 
 /// Tasks that wait for what another task receives.
+///
+/// They are woken, and their wakers dropped, while nothing is locked: a waker may do anything.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
-    all: Vec<Listener>,
+    /// By the request that is to be answered.
+    callers: BTreeMap<u64, Waker>,
+    /// By their age.
+    takers: BTreeMap<u64, (Want, Waker)>,
     last_key: u64,
 }
 
-#[derive(Debug)]
-struct Listener {
-    key: u64,
-    want: Want,
-    waker: Waker,
-}
-
 impl Listeners {
-    /// Wakes one that wants this.
-    pub(super) fn tell(&self, kind: Kind, id: u64) {
-        if let Some(listener) = self.all.iter().find(|it| it.want.is_met_by(kind, id)) {
-            listener.waker.wake_by_ref();
+    /// One that wants this, to be woken.
+    pub(super) fn who_wants(&self, kind: Kind, id: u64) -> Option<Waker> {
+        match kind {
+            Kind::Answer | Kind::NoAnswer => self.callers.get(&id).cloned(),
+            _ => {
+                let mut takers = self.takers.values();
+                takers.find(|(want, _)| want.is_met_by(kind, id)).map(|(_, waker)| waker.clone())
+            }
         }
     }
 
-    fn add(&mut self, want: Want, waker: Waker) -> u64 {
-        self.last_key += 1;
-        self.all.push(Listener { key: self.last_key, want, waker });
-        self.last_key
-    }
-
-    fn renew(&mut self, key: u64, waker: &Waker) {
-        if let Some(listener) = self.all.iter_mut().find(|it| it.key == key) {
-            listener.waker.clone_from(waker);
+    /// Adds one, or says who else it is that waits now; returns its key, and the waker it had.
+    fn put(&mut self, want: Want, key: Option<u64>, waker: Waker) -> (u64, Option<Waker>) {
+        if let Want::Answer(id) = want {
+            return (id, self.callers.insert(id, waker));
         }
+        let key = key.unwrap_or_else(|| {
+            self.last_key += 1;
+            self.last_key
+        });
+        (key, self.takers.insert(key, (want, waker)).map(|(_, waker)| waker))
     }
 
-    fn remove(&mut self, key: u64) {
-        self.all.retain(|it| it.key != key);
+    fn remove(&mut self, want: Want, key: u64) -> Option<Waker> {
+        match want {
+            Want::Answer(id) => self.callers.remove(&id),
+            _ => self.takers.remove(&key).map(|(_, waker)| waker),
+        }
     }
 }
 
@@ -69,14 +75,10 @@ impl Future for Hearing<'_> {
             drop(mail);
             return Poll::Ready(self.core.hand_over(arrived));
         }
-        match self.key {
-            Some(key) => mail.listeners.renew(key, context.waker()),
-            None => {
-                let key = mail.listeners.add(self.want, context.waker().clone());
-                drop(mail);
-                self.key = Some(key);
-            }
-        }
+        let (key, before) = mail.listeners.put(self.want, self.key, context.waker().clone());
+        drop(mail);
+        drop(before);
+        self.key = Some(key);
         Poll::Pending
     }
 }
@@ -85,10 +87,12 @@ impl Drop for Hearing<'_> {
     fn drop(&mut self) {
         let Some(key) = self.key else { return };
         let mut mail = self.core.lock();
-        mail.listeners.remove(key);
+        let own = mail.listeners.remove(self.want, key);
         // It may have been told of something that is left for another one now.
-        for kind in mail.kinds_queued() {
-            mail.listeners.tell(kind, 0);
-        }
+        let others: Vec<_> =
+            mail.kinds_queued().filter_map(|kind| mail.listeners.who_wants(kind, 0)).collect();
+        drop(mail);
+        drop(own);
+        others.into_iter().for_each(Waker::wake);
     }
 }

@@ -120,7 +120,7 @@ impl Mail {
         self.duties > 0 || !self.requests.is_empty()
     }
 
-    /// Puts what came where it is looked for; gives it back if nobody will.
+    /// Puts what came where it is looked for; gives it back if nobody will. Threads are told of it, tasks are not yet.
     pub(super) fn sort(&mut self, arrived: Arrived) -> Option<Arrived> {
         let (kind, id) = (arrived.kind, arrived.id);
         match kind {
@@ -148,8 +148,6 @@ impl Mail {
         if let Some(waiter) = at.and_then(|at| self.waiters.remove(at)) {
             waiter.woken.notify_one();
         }
-        #[cfg(feature = "tokio")]
-        self.listeners.tell(kind, id);
         None
     }
 
