@@ -1,3 +1,4 @@
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -140,13 +141,6 @@ impl Core {
 
     /// Sends a whole message, or nothing of it.
     pub(crate) fn send(&self, message: &Outbound<'_>, waiting: Waiting) -> Result<(), SendReason> {
-        let sent = self.send_alone(message, waiting);
-        // What others could not say meanwhile.
-        self.tell_regrets();
-        sent
-    }
-
-    fn send_alone(&self, message: &Outbound<'_>, waiting: Waiting) -> Result<(), SendReason> {
         self.start_send(message, waiting)?.advance(message, waiting)
     }
 
@@ -164,7 +158,7 @@ impl Core {
             Busy::TimedOut => SendReason::TimedOut,
         })?;
         let posting = Posting::new(message, self.carrier.carries, waiting);
-        Ok(Sending { carrier: &self.carrier, outgoing, posting: Some(posting) })
+        Ok(Sending { core: self, outgoing: Some(outgoing), posting: Some(posting) })
     }
 
     /// Tells the caller of a request that there is no answer; later, if not now.
@@ -183,20 +177,25 @@ impl Core {
         self.lock().end_duty();
     }
 
-    /// Tells of all requests without an answer, as far as that takes no waiting.
-    pub(crate) fn tell_regrets(&self) {
-        if self.regrets().is_empty() {
-            return;
-        }
-        loop {
-            let Some(id) = self.regrets().pop() else { return };
-            let message = Outbound { kind: Kind::NoAnswer, id, parts: &[], fds: &[] };
-            // If nobody is there who could be told, it is forgotten.
-            if let Err(SendReason::Full) = self.send_alone(&message, Waiting::Never) {
-                self.regrets().push(id);
-                return;
+    /// Tells of all requests without an answer, as far as that takes no waiting; whether all is told.
+    pub(crate) fn tell_regrets(&self) -> bool {
+        // Whoever has the turn looks again after it, so that nothing is left that came meanwhile.
+        while !self.regrets().is_empty() {
+            let Ok(mut outgoing) = self.outgoing.take(Waiting::Never) else { return false };
+            loop {
+                let Some(id) = self.regrets().pop() else { break };
+                let message = Outbound { kind: Kind::NoAnswer, id, parts: &[], fds: &[] };
+                let mut posting = Posting::new(&message, self.carrier.carries, Waiting::Never);
+                let sent = posting.advance(&self.carrier, &mut outgoing, &message, Waiting::Never);
+                // If nobody is there who could be told, it is forgotten.
+                if sent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                    posting.withdraw(&self.carrier, &mut outgoing);
+                    self.regrets().push(id);
+                    return false;
+                }
             }
         }
+        true
     }
 
     fn regrets(&self) -> MutexGuard<'_, Vec<u64>> {
@@ -429,8 +428,9 @@ impl Core {
 
 /// A message that is being sent. Dropped before it is, it is withdrawn.
 pub(crate) struct Sending<'core> {
-    carrier: &'core Carrier,
-    outgoing: Held<'core, Outgoing>,
+    core: &'core Core,
+    /// `Some` until it is dropped.
+    outgoing: Option<Held<'core, Outgoing>>,
     /// `None` once it is sent.
     posting: Option<Posting>,
 }
@@ -442,9 +442,11 @@ impl Sending<'_> {
         message: &Outbound<'_>,
         waiting: Waiting,
     ) -> Result<(), SendReason> {
-        let Some(posting) = &mut self.posting else { return Ok(()) };
+        let (Some(posting), Some(outgoing)) = (&mut self.posting, &mut self.outgoing) else {
+            return Ok(());
+        };
         posting
-            .advance(self.carrier, &mut self.outgoing, message, waiting)
+            .advance(&self.core.carrier, outgoing, message, waiting)
             .map_err(SendReason::from_end)?;
         self.posting = None;
         Ok(())
@@ -453,9 +455,12 @@ impl Sending<'_> {
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
-        if let Some(posting) = self.posting.take() {
-            posting.withdraw(self.carrier, &mut self.outgoing);
+        if let (Some(posting), Some(outgoing)) = (self.posting.take(), &mut self.outgoing) {
+            posting.withdraw(&self.core.carrier, outgoing);
         }
+        drop(self.outgoing.take());
+        // Of those that could not be told of while it was not their turn.
+        self.core.tell_regrets();
     }
 }
 

@@ -66,11 +66,7 @@ impl Line {
             Err(SendReason::Full) => None,
             done => Some(done),
         };
-        let sent = self.ready.when_writable(attempt).await.map_err(SendReason::Io)?;
-        drop(sending);
-        // What was dropped without an answer meanwhile.
-        self.core().tell_regrets();
-        sent
+        self.ready.when_writable(attempt).await.map_err(SendReason::Io)?
     }
 
     /// Receives a message of the kind that is wanted. One of the tasks that wait reads for all.
