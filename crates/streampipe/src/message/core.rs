@@ -141,19 +141,21 @@ impl Core {
 
     /// Sends a whole message, or nothing of it.
     pub(crate) fn send(&self, message: &Outbound<'_>, waiting: Waiting) -> Result<(), SendReason> {
-        self.start_send(message, waiting)?.advance(message, waiting)
+        self.start_send(message, waiting, waiting)?.advance(message, waiting)
     }
 
-    /// Begins to send a message, when it is its turn.
+    /// Begins to send a message, when it is its turn. Only if all calls of [`advance`](Sending::advance) wait for ever,
+    /// it is sent as one that is never given up.
     pub(crate) fn start_send(
         &self,
         message: &Outbound<'_>,
+        turn: Waiting,
         waiting: Waiting,
     ) -> Result<Sending<'_>, SendReason> {
         if !message.fds.is_empty() {
             self.policy().check_outgoing(message.fds).map_err(SendReason::RefusedFd)?;
         }
-        let outgoing = self.outgoing.take(waiting).map_err(|busy| match busy {
+        let outgoing = self.outgoing.take(turn).map_err(|busy| match busy {
             Busy::Now => SendReason::Full,
             Busy::TimedOut => SendReason::TimedOut,
         })?;

@@ -60,8 +60,8 @@ impl Line {
     /// Sends a message; dropped before that, it is withdrawn.
     pub(super) async fn send(&self, message: &Outbound<'_>) -> Result<(), SendReason> {
         let _turn = self.sending.lock().await;
-        // Nobody else has it for longer than a moment.
-        let mut sending = self.core().start_send(message, Waiting::Forever)?;
+        // Nobody else has it for longer than a moment. It may be given up at any time.
+        let mut sending = self.core().start_send(message, Waiting::Forever, Waiting::Never)?;
         let attempt = || match sending.advance(message, Waiting::Never) {
             Err(SendReason::Full) => None,
             done => Some(done),
