@@ -23,7 +23,7 @@ use crate::{
 ///
 /// # Panics
 ///
-/// Outside of a runtime with input and output enabled.
+/// Outside of a runtime with input, output and time enabled.
 ///
 /// # Examples
 ///

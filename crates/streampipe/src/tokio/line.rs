@@ -51,9 +51,6 @@ impl Line {
     }
 
     pub(super) fn shutdown(&self, how: std::net::Shutdown) -> io::Result<()> {
-        if how != std::net::Shutdown::Read {
-            self.ready.forget_outlet();
-        }
         self.core().end().shutdown(how)
     }
 
@@ -90,7 +87,10 @@ impl Line {
                 sleep(STALLED).await;
                 attempt().unwrap_or(Err(RecvError::TimedOut))
             } else {
-                self.ready.when_readable(attempt).await.map_err(RecvError::Io)?
+                self.ready
+                    .when_readable(self.ready.haste(), attempt)
+                    .await
+                    .map_err(RecvError::Io)?
             };
             match received {
                 // There is more to read: after the other tasks.

@@ -34,7 +34,7 @@ impl RawChannel {
     ///
     /// # Panics
     ///
-    /// Outside of a runtime with input and output enabled.
+    /// Outside of a runtime with input, output and time enabled.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (a, b) = crate::RawChannel::pair()?;
         Ok((a.try_into()?, b.try_into()?))

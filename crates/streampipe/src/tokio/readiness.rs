@@ -2,13 +2,15 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use ::tokio::io::Interest;
 use ::tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use ::tokio::select;
+use ::tokio::task::consume_budget;
 use ::tokio::time::sleep;
 
 use crate::end::End;
@@ -29,18 +31,21 @@ pub(super) trait HasEnd: AsRawFd {
 pub(super) struct Readiness<T: HasEnd> {
     /// Where it reads; where it writes, too, if it is a socket.
     inner: AsyncFd<T>,
-    /// The writing pipe of an end that is two pipes, until it is closed.
-    outlet: Mutex<Option<Arc<AsyncFd<Arc<OwnedFd>>>>>,
+    /// Where it writes, if it is two pipes, while a poll of it waits. No longer: the pipe could not be closed.
+    outlet: Mutex<Option<Arc<AsyncFd<OwnedFd>>>>,
     /// The process at the other end, once for each direction.
     process: Option<[AsyncFd<OwnedFd>; 2]>,
 }
 
+/// Whether the first try is made before the descriptor is said to be ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Haste {
+    Now,
+    WhenReady,
+}
+
 impl<T: HasEnd> Readiness<T> {
     pub(super) fn new(inner: T) -> io::Result<Self> {
-        let outlet = match inner.end().outlet_pipe() {
-            Some(pipe) => Some(Arc::new(register(pipe, Interest::WRITABLE)?)),
-            None => None,
-        };
         let process = match inner.end().watched() {
             Some(pidfd) => {
                 let other = pidfd.try_clone_to_owned()?;
@@ -50,13 +55,13 @@ impl<T: HasEnd> Readiness<T> {
             }
             None => None,
         };
-        let interest = if outlet.is_some() {
+        let interest = if inner.end().is_two_pipes() {
             Interest::READABLE
         } else {
             Interest::READABLE | Interest::WRITABLE
         };
         let inner = register(inner, interest)?;
-        Ok(Self { inner, outlet: Mutex::new(outlet), process })
+        Ok(Self { inner, outlet: Mutex::default(), process })
     }
 
     pub(super) fn get(&self) -> &T {
@@ -67,18 +72,27 @@ impl<T: HasEnd> Readiness<T> {
         self.inner.into_inner()
     }
 
-    /// Forgets the writing pipe, which is closed.
+    /// Forgets the writing pipe, which is closed, or not waited for any more.
     pub(super) fn forget_outlet(&self) {
-        self.outlet().take();
+        if self.get().end().is_two_pipes() {
+            self.outlet().take();
+        }
+    }
+
+    /// How hastily to receive: what is held does not make the socket ready.
+    pub(super) fn haste(&self) -> Haste {
+        if self.get().end().holds_something() { Haste::Now } else { Haste::WhenReady }
     }
 
     /// Tries until it is not told to wait (`None`), each time something is there to read.
     pub(super) async fn when_readable<R>(
         &self,
+        haste: Haste,
         mut attempt: impl FnMut() -> Option<R>,
     ) -> io::Result<R> {
-        // What is held does not make the socket ready.
-        if self.get().end().holds_something() {
+        // Nothing else in here does it for a peer that always has something.
+        consume_budget().await;
+        if haste == Haste::Now {
             if let Some(done) = attempt() {
                 return Ok(done);
             }
@@ -96,6 +110,7 @@ impl<T: HasEnd> Readiness<T> {
                     return self.insist(attempt).await;
                 }
             }
+            consume_budget().await;
         }
     }
 
@@ -104,14 +119,15 @@ impl<T: HasEnd> Readiness<T> {
         &self,
         mut attempt: impl FnMut() -> Option<R>,
     ) -> io::Result<R> {
+        consume_budget().await;
         if let Some(done) = attempt() {
             return Ok(done);
         }
+        let outlet = self.wait_for_outlet();
         loop {
-            let outlet = self.outlet().clone();
             select! {
                 biased;
-                done = self.room(outlet.as_deref(), &mut attempt) => {
+                done = self.room(outlet.as_ref(), &mut attempt) => {
                     if let Some(done) = done? {
                         return Ok(done);
                     }
@@ -126,6 +142,7 @@ impl<T: HasEnd> Readiness<T> {
                     }
                 }
             }
+            consume_budget().await;
         }
     }
 
@@ -172,19 +189,28 @@ impl<T: HasEnd> Readiness<T> {
         context: &mut Context<'_>,
         mut attempt: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        let outlet = self.outlet().clone();
+        ready!(pin!(consume_budget()).poll(context));
         loop {
             if let Some(done) = unless_waiting(attempt()) {
+                self.forget_outlet();
                 return Poll::Ready(done);
             }
-            let ready = match &outlet {
-                Some(pipe) => pipe.poll_write_ready(context).map_ok(|mut it| it.clear_ready()),
-                None => self.inner.poll_write_ready(context).map_ok(|mut it| it.clear_ready()),
+            // Cleared, and tried once more after that.
+            let ready = if self.get().end().is_two_pipes() {
+                let outlet = self.outlet_to_poll();
+                outlet.map_or(Poll::Pending, |pipe| poll_cleared(&pipe, context))
+            } else {
+                poll_cleared(&self.inner, context)
             };
             match ready {
-                // Cleared, and tried once more after that.
                 Poll::Ready(ready) => ready?,
-                Poll::Pending => return self.poll_process(1, context, attempt),
+                Poll::Pending => {
+                    let done = self.poll_process(1, context, attempt);
+                    if done.is_ready() {
+                        self.forget_outlet();
+                    }
+                    return done;
+                }
             }
         }
     }
@@ -216,22 +242,42 @@ impl<T: HasEnd> Readiness<T> {
     /// Waits once for what the runtime takes for room, and tries.
     async fn room<R>(
         &self,
-        outlet: Option<&AsyncFd<Arc<OwnedFd>>>,
+        outlet: Option<&AsyncFd<OwnedFd>>,
         attempt: &mut impl FnMut() -> Option<R>,
     ) -> io::Result<Option<R>> {
         let done = match outlet {
             Some(pipe) => tried(pipe.writable().await?, attempt),
+            // Slices of time must do.
+            None if self.get().end().is_two_pipes() => std::future::pending().await,
             None => tried(self.inner.writable().await?, attempt),
         };
         Ok(done)
     }
 
-    fn outlet(&self) -> std::sync::MutexGuard<'_, Option<Arc<AsyncFd<Arc<OwnedFd>>>>> {
+    /// Has the runtime look after the writing pipe; `None` if that cannot be, or there is none.
+    ///
+    /// By another number: two handles of the end have the same pipe, which can be looked after only once.
+    fn wait_for_outlet(&self) -> Option<AsyncFd<OwnedFd>> {
+        let pipe = self.get().end().outlet_pipe()?.try_clone().ok()?;
+        register(pipe, Interest::WRITABLE).ok()
+    }
+
+    fn outlet_to_poll(&self) -> Option<Arc<AsyncFd<OwnedFd>>> {
+        let mut outlet = self.outlet();
+        if outlet.is_none() {
+            *outlet = self.wait_for_outlet().map(Arc::new);
+        }
+        outlet.clone()
+    }
+
+    fn outlet(&self) -> MutexGuard<'_, Option<Arc<AsyncFd<OwnedFd>>>> {
         self.outlet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Has the runtime look after a descriptor.
+///
+/// Panics now, and not when it first has to wait, if the runtime has no clock.
 ///
 /// The safe way is deprecated since tokio 1.54, in favour of one that is `unsafe`: a type could say another number each
 /// time it is asked, or close it. Those that come here own one descriptor and keep it.
@@ -240,6 +286,7 @@ impl<T: HasEnd> Readiness<T> {
     reason = "this crate has no `unsafe`, and keeps the rule that the new way asks for"
 )]
 pub(super) fn register<T: AsRawFd>(inner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    drop(sleep(Duration::ZERO));
     AsyncFd::with_interest(inner, interest)
 }
 
@@ -249,6 +296,14 @@ async fn gone(process: Option<&AsyncFd<OwnedFd>>) -> io::Result<()> {
         Some(process) => process.readable().await.map(drop),
         None => std::future::pending().await,
     }
+}
+
+/// Waits until there may be room, and forgets that.
+fn poll_cleared<T: AsRawFd>(
+    descriptor: &AsyncFd<T>,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    descriptor.poll_write_ready(context).map_ok(|mut ready| ready.clear_ready())
 }
 
 /// Tries, and forgets that it was said to be ready if it was not.

@@ -38,7 +38,7 @@ impl SeqPacket {
     ///
     /// # Panics
     ///
-    /// Outside of a runtime with input and output enabled.
+    /// Outside of a runtime with input, output and time enabled.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (a, b) = crate::SeqPacket::pair()?;
         Ok((a.try_into()?, b.try_into()?))
@@ -84,7 +84,7 @@ impl SeqPacket {
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let end = self.ready.get();
         let attempt = || unless_waiting(end.recv_within(buffer, Waiting::Never));
-        self.ready.when_readable(attempt).await?
+        self.ready.when_readable(self.ready.haste(), attempt).await?
     }
 
     /// Receives one packet and its descriptors, as [`SeqPacket::recv_fds`](crate::SeqPacket::recv_fds).
@@ -99,7 +99,7 @@ impl SeqPacket {
     pub async fn recv_fds(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
         let end = self.ready.get();
         let attempt = || unless_waiting(end.recv_fds_within(buffer, Waiting::Never));
-        self.ready.when_readable(attempt).await?
+        self.ready.when_readable(self.ready.haste(), attempt).await?
     }
 
     /// Ends one or both directions, as [`SeqPacket::shutdown`](crate::SeqPacket::shutdown).

@@ -22,7 +22,7 @@ const READ: usize = 64 << 10;
 ///
 /// # Panics
 ///
-/// Outside of a runtime with input and output enabled.
+/// Outside of a runtime with input, output and time enabled.
 ///
 /// # Examples
 ///
@@ -93,7 +93,7 @@ impl Stream {
     pub async fn recv_fds(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
         let end = self.ready.get().end();
         let attempt = || unless_waiting(end.recv_fds(buffer, Waiting::Never));
-        self.ready.when_readable(attempt).await?
+        self.ready.when_readable(self.ready.haste(), attempt).await?
     }
 
     /// Ends one or both directions at once, as [`Stream::shutdown`](crate::Stream::shutdown).
