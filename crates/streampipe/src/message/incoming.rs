@@ -44,17 +44,29 @@ pub(super) struct Incoming {
 
 /// How much a call has done. A peer that always has a little more must not keep it beyond its deadline, and one that
 /// does not wait no longer than it takes to empty a socket.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Effort {
-    steps: u32,
+    left: u32,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self { left: STEPS }
+    }
 }
 
 impl Effort {
+    /// For a task, which lets others have a turn in between.
+    #[cfg(feature = "tokio")]
+    pub(super) fn brief() -> Self {
+        Self { left: 16 }
+    }
+
     /// One more step; an error says that it was the last.
     pub(super) fn spend(&mut self, waiting: Waiting) -> Result<(), RecvError> {
-        self.steps = self.steps.saturating_add(1);
+        self.left = self.left.saturating_sub(1);
         match waiting {
-            Waiting::Never if self.steps >= STEPS => Err(RecvError::TimedOut),
+            Waiting::Never if self.left == 0 => Err(RecvError::TimedOut),
             _ if waiting.is_over() => Err(RecvError::TimedOut),
             _ => Ok(()),
         }
@@ -129,6 +141,12 @@ impl Incoming {
     /// Whether nothing has come of the next message.
     pub(super) fn is_between_messages(&self) -> bool {
         !self.decoder.is_inside() && self.spilled == 0
+    }
+
+    /// Whether there is something to say without another look at the socket.
+    #[cfg(feature = "tokio")]
+    pub(super) fn has_something(&self) -> bool {
+        self.spilled > 0 || self.over.is_some()
     }
 
     fn check_over(&self) -> Result<(), RecvError> {

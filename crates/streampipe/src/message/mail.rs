@@ -151,6 +151,17 @@ impl Mail {
         None
     }
 
+    /// Whether something of this kind has come already.
+    #[cfg(feature = "tokio")]
+    pub(super) fn has(&self, want: Want) -> bool {
+        match want {
+            Want::Message => !self.messages.is_empty(),
+            Want::Request => !self.requests.is_empty(),
+            Want::Either => !self.messages.is_empty() || !self.requests.is_empty(),
+            Want::Answer(id) => self.calls.get(&id).is_some_and(Option::is_some),
+        }
+    }
+
     /// What has come and waits, by kind.
     #[cfg(feature = "tokio")]
     pub(super) fn kinds_queued(&self) -> impl Iterator<Item = Kind> + use<> {

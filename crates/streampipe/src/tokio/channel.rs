@@ -100,10 +100,11 @@ impl<A: Serialize, B: DeserializeOwned> Channel<A, B> {
     pub async fn call<V: Sendable<A>>(&self, request: V) -> Result<B, CallError<V::Back>> {
         let call = self.line.core().open_call();
         let packed = shuttle::pack(self.line.core(), request.value());
-        if let Err(reason) = send(&self.line, Kind::Request, call.id, packed).await {
-            return Err(CallError::NotSent(SendError::new(request.back(), reason)));
-        }
-        let arrived = self.line.receive(Want::Answer(call.id)).await;
+        let sending = send(&self.line, Kind::Request, call.id, packed);
+        let arrived = match self.line.call(call.id, sending).await {
+            Ok(arrived) => arrived,
+            Err(reason) => return Err(CallError::NotSent(SendError::new(request.back(), reason))),
+        };
         shuttle::answer(arrived.map_err(CallError::NotReceived)?)
     }
 
@@ -222,13 +223,14 @@ pub struct Request<A, B> {
 /// The duty to answer a request; from [`Request::into_parts`].
 pub struct Responder<A> {
     line: Arc<Line>,
-    inner: crate::Responder<A>,
+    /// `Some` until it is answered, or dropped.
+    inner: Option<crate::Responder<A>>,
 }
 
 impl<A: Serialize, B> Request<A, B> {
     fn new(request: crate::Request<A, B>, line: &Arc<Line>) -> Self {
         let (value, inner) = request.into_parts();
-        Self { value, responder: Responder { line: Arc::clone(line), inner } }
+        Self { value, responder: Responder { line: Arc::clone(line), inner: Some(inner) } }
     }
 
     /// Sends the answer, as [`Request::answer`](crate::Request::answer).
@@ -261,11 +263,14 @@ impl<A: Serialize> Responder<A> {
     /// # Cancel safety
     ///
     /// As [`Request::answer`].
-    pub async fn answer<V: Sendable<A>>(self, answer: V) -> Result<(), SendError<V::Back>> {
+    pub async fn answer<V: Sendable<A>>(mut self, answer: V) -> Result<(), SendError<V::Back>> {
         let packed = shuttle::pack(self.line.core(), answer.value());
-        match send(&self.line, Kind::Answer, self.inner.id(), packed).await {
+        let id = self.inner.as_ref().map_or(0, crate::Responder::id);
+        match send(&self.line, Kind::Answer, id, packed).await {
             Ok(()) => {
-                self.inner.forget();
+                if let Some(answered) = self.inner.take() {
+                    answered.forget();
+                }
                 Ok(())
             }
             Err(reason) => Err(SendError::new(answer.back(), reason)),
@@ -273,9 +278,19 @@ impl<A: Serialize> Responder<A> {
     }
 }
 
+impl<A> Drop for Responder<A> {
+    fn drop(&mut self) {
+        if let Some(unanswered) = self.inner.take() {
+            drop(unanswered);
+            self.line.regret();
+        }
+    }
+}
+
 impl<A> fmt::Debug for Responder<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
+        let id = self.inner.as_ref().map(crate::Responder::id);
+        f.debug_struct("Responder").field("id", &id).finish_non_exhaustive()
     }
 }
 

@@ -1,15 +1,16 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::tokio::select;
-use ::tokio::sync::Mutex;
+use ::tokio::sync::{Mutex, Notify};
 use ::tokio::time::sleep;
 
-use super::readiness::{HasEnd, Readiness};
+use super::readiness::{HasEnd, Haste, Readiness};
 use crate::end::{End, Waiting};
-use crate::message::{Arrived, Core, Outbound, Stall, Want};
+use crate::message::{Arrived, Core, Look, Outbound, Stall, Want};
 use crate::{RecvError, SendReason};
 
 /// How often it is looked whether there is room in the queues again.
@@ -18,10 +19,12 @@ const STALLED: Duration = Duration::from_millis(1);
 /// A channel's core, and who of the tasks reads and writes.
 pub(super) struct Line {
     ready: Readiness<Shared>,
-    /// Held by the task that reads for all.
-    reading: Mutex<()>,
+    /// Held by the task that reads for all. How long others have let the queues be full.
+    reading: Mutex<Stall>,
     /// Held by the task that sends.
     sending: Mutex<()>,
+    /// Told when a request was dropped whose caller could not be told at once.
+    regretted: Notify,
 }
 
 /// A core as something with a descriptor.
@@ -43,15 +46,12 @@ impl HasEnd for Shared {
 impl Line {
     pub(super) fn new(core: Core) -> io::Result<Self> {
         let ready = Readiness::new(Shared(Arc::new(core)))?;
-        Ok(Self { ready, reading: Mutex::new(()), sending: Mutex::new(()) })
+        let (reading, sending) = (Mutex::default(), Mutex::default());
+        Ok(Self { ready, reading, sending, regretted: Notify::new() })
     }
 
     pub(super) fn core(&self) -> &Arc<Core> {
         &self.ready.get().0
-    }
-
-    pub(super) fn shutdown(&self, how: std::net::Shutdown) -> io::Result<()> {
-        self.core().end().shutdown(how)
     }
 
     /// Sends a message; dropped before that, it is withdrawn.
@@ -66,37 +66,84 @@ impl Line {
         self.ready.when_writable(attempt).await.map_err(SendReason::Io)?
     }
 
+    /// Waits until a request is sent, and for the answer to it.
+    ///
+    /// It receives for others while it waits for room, too: a peer that cannot get rid of an answer takes no request,
+    /// and the answer may be one to a call that was given up.
+    pub(super) async fn call(
+        &self,
+        id: u64,
+        sending: impl Future<Output = Result<(), SendReason>>,
+    ) -> Result<Result<Arrived, RecvError>, SendReason> {
+        let mut sending = pin!(sending);
+        let mut receiving = pin!(self.receive(Want::Answer(id)));
+        select! {
+            biased;
+            sent = &mut sending => sent?,
+            // An error, which is told when the request is sent: until then, it may be another one that counts.
+            early = &mut receiving => {
+                sending.await?;
+                return Ok(early);
+            }
+        }
+        Ok(receiving.await)
+    }
+
     /// Receives a message of the kind that is wanted. One of the tasks that wait reads for all.
     pub(super) async fn receive(&self, want: Want) -> Result<Arrived, RecvError> {
-        let _turn = match self.reading.try_lock() {
-            Ok(turn) => turn,
+        let mut stall = match self.reading.try_lock() {
+            Ok(stall) => stall,
             Err(_) => select! {
                 biased;
                 arrived = self.core().hear(want) => return arrived,
-                turn = self.reading.lock() => turn,
+                stall = self.reading.lock() => stall,
             },
         };
-        let mut stall = Stall::default();
         loop {
-            let attempt = || match self.core().receive_a_while(want) {
-                Err(RecvError::Empty) => None,
-                done => Some(done),
-            };
-            let received = if self.core().is_stalled(&mut stall)? {
-                // What others want fills the queues: nothing is read until they take it.
-                sleep(STALLED).await;
-                attempt().unwrap_or(Err(RecvError::TimedOut))
-            } else {
-                self.ready
-                    .when_readable(self.ready.haste(), attempt)
-                    .await
-                    .map_err(RecvError::Io)?
-            };
-            match received {
-                // There is more to read: after the other tasks.
-                Err(RecvError::TimedOut) => sleep(Duration::ZERO).await,
-                done => return done,
+            match self.look(want).await? {
+                Look::Arrived(arrived) => return Ok(arrived),
+                Look::More | Look::Empty => {}
+                Look::Full => {
+                    self.core().check_stall(&mut stall)?;
+                    sleep(STALLED).await;
+                }
             }
         }
+    }
+
+    /// Reads something, for whomever; not [`Empty`](Look::Empty).
+    async fn look(&self, want: Want) -> Result<Look, RecvError> {
+        let attempt = || match self.core().look(want) {
+            Ok(Look::Empty) => None,
+            done => Some(done),
+        };
+        let haste = if self.core().has_something(want) { Haste::Now } else { Haste::WhenReady };
+        select! {
+            biased;
+            done = self.ready.when_readable(haste, attempt) => done.map_err(RecvError::Io)?,
+            error = self.tell_regrets() => Err(RecvError::Io(error)),
+        }
+    }
+
+    /// Says that a request was dropped.
+    pub(super) fn regret(&self) {
+        if !self.core().tell_regrets() {
+            self.regretted.notify_one();
+        }
+    }
+
+    /// Tells callers that there is no answer, when there is room to; ends with an error only.
+    async fn tell_regrets(&self) -> io::Error {
+        let attempt = || self.core().tell_regrets().then_some(());
+        loop {
+            if let Err(error) = self.ready.when_writable(attempt).await {
+                return error;
+            }
+            self.regretted.notified().await;
+        }
+    }
+
+    pub(super) fn shutdown(&self, how: std::net::Shutdown) -> io::Result<()> {
+        self.core().end().shutdown(how)
     }
 }

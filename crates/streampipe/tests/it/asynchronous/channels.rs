@@ -1,26 +1,12 @@
-use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 
-use streampipe::tokio::{Channel, RawChannel, channel};
+use streampipe::tokio::{Channel, channel};
 use streampipe::{CallError, Fd, RecvError, SendReason};
 
-use super::block_on;
+use super::{block_on, poll_once, raw_pairs};
 use crate::messages::{borrowed, files, number_in};
 use crate::support::tests_alone;
-
-/// Polls once.
-fn poll_once<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Poll<T> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
-}
-
-fn raw_pairs() -> Vec<(RawChannel, RawChannel)> {
-    let over_stream = || {
-        let (a, b) = streampipe::pair().expect("a pair");
-        (a.try_into().expect("registered"), b.try_into().expect("registered"))
-    };
-    vec![RawChannel::pair().expect("a pair"), over_stream()]
-}
 
 tests_alone! {
     fn messages_of_any_size_arrive() {
