@@ -1,5 +1,7 @@
 //! The same for tasks of tokio.
 
+// Futures that are dropped after each number of polls.
+mod cancelling;
 // Channels and calls.
 mod channels;
 // Ends, and children.
