@@ -4,6 +4,17 @@
 //! as it is: `O_NONBLOCK`, which a child would share, is never set. All of it must be used within a runtime with
 //! input, output and time enabled.
 //!
+//! Traps first:
+//!
+//! - One of the tasks that wait at a channel reads for all, and one at a time sends. A future that was polled once and is
+//!   kept, but polled no more (`select!` over `&mut future`, and another wait in the branch that was taken), keeps its
+//!   turn, and the others wait: drop it, or give it a task of its own.
+//! - [`fork`](crate::fork()) copies what the runtime asks the kernel to look after, not the kernel's list: a child that
+//!   drops one of these takes its socket off the list of the parent, too. Fork before there is a runtime, or leave the
+//!   child by `std::process::exit` without dropping any.
+//! - Two sides that send more than there is room for before either receives wait for each other, as with threads. Only
+//!   a call receives while it sends.
+//!
 //! # Cancel safety
 //!
 //! Each method says it. Everything that receives is cancel safe: what has come of a message stays for the next
