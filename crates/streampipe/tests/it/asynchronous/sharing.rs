@@ -1,6 +1,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::future::Future;
+use std::io::Read;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -187,12 +188,13 @@ tests_alone! {
     fn all_calls_fail_when_the_peer_dies() {
         block_on(async {
             // The second leaves a copy of its end to a process that outlives it, until its input ends.
-            let keeper = "exec 5<&0; cat <&5 >/dev/null & exec cat >/dev/null <&3";
-            for script in ["exec cat >/dev/null <&3", keeper] {
+            let keeper = "exec 5<&0; cat <&5 >/dev/null & echo >&3; exec cat >/dev/null <&3";
+            for script in ["echo >&3; exec cat >/dev/null <&3", keeper] {
                 let mut command = Command::new("sh");
                 command.args(["-c", script]).stdin(Stdio::piped());
                 let mut child = command.spawn().expect("sh");
                 let input = child.stdin.take();
+                child.stream().read_exact(&mut [0]).expect("it has started");
                 let stream = child.take_stream().expect("there");
                 let client = Arc::new(Channel::<u32, u32>::try_from(stream).expect("registered"));
                 let calls: Vec<_> = (0..100)
