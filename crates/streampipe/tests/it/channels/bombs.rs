@@ -1,10 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::fs;
 use std::thread;
+use std::{fmt, fs};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use streampipe::{Bytes, Channel, Fd, RawChannel, RecvError, SendReason, channel};
 
 use crate::support::tests_alone;
@@ -35,6 +35,31 @@ enum Tree {
 #[derive(Debug, Serialize, Deserialize)]
 enum Either {
     Result(Result<Box<Either>, u8>),
+}
+
+/// Takes as much memory at once as it is told there is.
+struct Trusting;
+
+impl<'de> Deserialize<'de> for Trusting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Trusting {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        let mut all = Vec::with_capacity(map.size_hint().unwrap_or_default());
+        while let Some(entry) = map.next_entry::<u64, u64>()? {
+            all.push(entry);
+        }
+        Ok(self)
+    }
 }
 
 /// Something of all there is, many of it large.
@@ -163,6 +188,7 @@ tests_alone! {
                 is_refused::<BTreeSet<u32>>(&bytes, "a set");
                 is_refused::<HashMap<(), ()>>(&bytes, "a map of nothings");
                 is_refused::<HashMap<u64, [u64; 32]>>(&bytes, "a map");
+                is_refused::<Trusting>(&bytes, "a map that trusts");
                 is_refused::<String>(&bytes, "a text");
                 is_refused::<Bytes>(&bytes, "bytes");
                 is_refused::<Vec<Fd>>(&bytes, "descriptors");
