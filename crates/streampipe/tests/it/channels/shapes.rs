@@ -60,14 +60,14 @@ impl Value<Fd> {
             Self::Text(it) => Value::Text(it.clone()),
             Self::Bytes(it) => Value::Bytes(it.clone()),
             Self::Fd(fd) => Value::Fd(identity(fd)),
-            Self::Maybe(it) => Value::Maybe(it.as_ref().map(|it| it.as_ref().map(boxed))),
+            Self::Maybe(it) => Value::Maybe(it.as_ref().map(|it| it.as_deref().map(boxed))),
             Self::Either(Ok(it)) => Value::Either(Ok(boxed(it))),
             Self::Either(Err(Fds(fds))) => {
                 Value::Either(Err(Fds(fds.iter().map(identity).collect())))
             }
             Self::List(list) => Value::List(list.iter().map(Self::seen).collect()),
             Self::Pair(it) => Value::Pair(Box::new((it.0.seen(), identity(&it.1), it.2.seen()))),
-            Self::Three(three) => Value::Three(three.each_ref().map(boxed)),
+            Self::Three(three) => Value::Three(three.each_ref().map(|it| boxed(it))),
             Self::Named(map) => {
                 Value::Named(map.iter().map(|(key, it)| (key.clone(), it.seen())).collect())
             }
@@ -78,7 +78,7 @@ impl Value<Fd> {
     }
 }
 
-fn boxed(value: &Box<Value<Fd>>) -> Box<Value<Inode>> {
+fn boxed(value: &Value<Fd>) -> Box<Value<Inode>> {
     Box::new(value.seen())
 }
 
@@ -161,7 +161,8 @@ struct Everything {
     texts: (String, Box<str>, Cow<'static, str>, char, PathBuf),
     times: (Duration, std::ops::Range<u8>, IpAddr),
     results: [Result<u8, String>; 2],
-    options: (Option<()>, Option<Option<u8>>, Option<Box<[u16]>>),
+    options: (Option<()>, Option<Option<u8>>),
+    boxed: Option<Box<[u16]>>,
     keys: BTreeMap<(char, bool), HashMap<String, [u8; 3]>>,
     #[serde(skip)]
     skipped: Option<u8>,
@@ -191,7 +192,8 @@ fn everything() -> Everything {
         texts: ("ä".into(), "ö".into(), "ü".into(), '\u{10ffff}', "/a/b".into()),
         times: (Duration::MAX, 1..9, IpAddr::from([127, 0, 0, 1])),
         results: [Ok(5), Err("no".into())],
-        options: (Some(()), Some(None), Some([1, 500].into())),
+        options: (Some(()), Some(None)),
+        boxed: Some([1, 500].into()),
         keys: [(('x', true), [("k".to_owned(), [1, 2, 3])].into())].into(),
         skipped: None,
         renamed: Unit,
