@@ -30,8 +30,9 @@ impl Target {
     pub(crate) fn interrupt(&self) {
         let thread = self.0.load(Relaxed);
         if thread != 0 {
+            let process = std::process::id();
             // SAFETY: the call takes numbers only, and the signal is caught by `catch`.
-            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGUSR1) };
+            unsafe { libc::syscall(libc::SYS_tgkill, process, thread, libc::SIGUSR1) };
         }
     }
 }

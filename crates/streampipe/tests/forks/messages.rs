@@ -9,8 +9,8 @@ use super::storm::spin;
 use crate::support::{self, Descriptors};
 
 pub(crate) const TESTS: &[crate::Test] = &[
-    ("a_thousand_kills_tear_no_message_of_packets", a_thousand_kills_over_packets),
-    ("a_thousand_kills_tear_no_message_of_a_stream", a_thousand_kills_over_a_stream),
+    ("a_thousand_kills_tear_no_message_of_packets", a_thousand_kills_tear_no_message_of_packets),
+    ("a_thousand_kills_tear_no_message_of_a_stream", a_thousand_kills_tear_no_message_of_a_stream),
     ("the_check_of_messages_sees_a_wrong_one", the_check_sees_a_wrong_one),
 ];
 
@@ -162,14 +162,14 @@ fn a_thousand_kills(pair: fn() -> (RawChannel, RawChannel)) {
     assert!(all.torn > 0, "no kill hit a message on its way: {all:?}");
 }
 
-fn a_thousand_kills_over_packets() {
+fn a_thousand_kills_tear_no_message_of_packets() {
     a_thousand_kills(|| {
         let (ours, theirs) = SeqPacket::pair().expect("a pair");
         (ours.into(), theirs.into())
     });
 }
 
-fn a_thousand_kills_over_a_stream() {
+fn a_thousand_kills_tear_no_message_of_a_stream() {
     a_thousand_kills(|| {
         let (ours, theirs) = Stream::pair().expect("a pair");
         (ours.into(), theirs.into())

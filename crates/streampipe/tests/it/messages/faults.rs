@@ -52,7 +52,7 @@ fn scenario(ours: RawChannel, theirs: RawChannel) {
     for (len, fds) in MESSAGES {
         send(&ours, &payload[..len], &files, fds);
         let message = receive(&theirs).expect("a message");
-        assert!(message.bytes == &payload[..len], "{len} bytes: another payload");
+        assert!(message.bytes == payload[..len], "{len} bytes: another payload");
         assert!(are_same(&message.fds, &files.some(0, fds)), "{fds} descriptors: others");
     }
     drop(ours);

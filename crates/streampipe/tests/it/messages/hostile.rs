@@ -1,14 +1,15 @@
 //! A peer that does not follow the protocol gets an error, and nothing into our descriptor table.
 
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use streampipe::{Budget, RawChannel, RecvError};
 use streampipe_wire::{Header, Kind, MAX_FDS, MAX_PAYLOAD, Malformed, Torn};
 
 use super::peer::{
-    Files, HEADER, Peer, bringing, expect_closed, expect_message, expect_nothing, first, pieces,
-    withdrawal,
+    Files, HEADER, Peer, are_same, bringing, expect_closed, expect_message, expect_nothing, first,
+    pieces, withdrawal,
 };
 use crate::support::{Descriptors, FreeDescriptors, tests_alone};
 
@@ -50,6 +51,24 @@ fn put_with_stray_fds(peer: &Peer, at: usize, fds: &[BorrowedFd<'_>]) {
         peer.put(&message[..at], &[]);
     }
     peer.put(&message[at..], fds);
+}
+
+/// More than enough for two threads to meet.
+const MOST_TRIES: u32 = 300_000;
+
+/// Receives the message that may lose its descriptors; whether it did.
+fn receive_poor(ours: &RawChannel, fds: &[BorrowedFd<'_>]) -> bool {
+    loop {
+        match ours.try_recv() {
+            Ok(message) => {
+                assert!(message.bytes == b"poor" && are_same(&message.fds, fds));
+                return false;
+            }
+            Err(RecvError::NoRoom { needed: 2 }) => {}
+            Err(RecvError::FdsLost { sent: 2, came: 0 | 1 }) => return true,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
 }
 
 tests_alone! {
@@ -151,18 +170,66 @@ tests_alone! {
 
     fn a_message_whose_descriptors_find_no_room_takes_none_of_it() {
         let files = Files::new();
-        for (peer, ours) in Peer::of_each_kind() {
-            let fds = files.some(0, 600);
-            peer.put_message(b"many", &fds);
-            let scarce = FreeDescriptors::exactly(300);
-            let before = Descriptors::now();
-            for _ in 0..2 {
-                let received = ours.try_recv();
-                assert!(matches!(received, Err(RecvError::NoRoom { .. })), "{received:?}");
-                assert_eq!(Descriptors::now().count(), before.count(), "a part fills the table");
+        for (count, free) in [(1, 0), (4, 3), (5, 4), (253, 252), (254, 253), (600, 300), (600, 599)] {
+            for (peer, ours) in Peer::of_each_kind() {
+                let fds = files.some(0, count);
+                peer.put_message(b"many", &fds);
+                let scarce = FreeDescriptors::exactly(free);
+                for _ in 0..2 {
+                    let received = ours.try_recv();
+                    let waits = matches!(received, Err(RecvError::NoRoom { needed }) if needed == count);
+                    assert!(waits, "{count} descriptors and room for {free}: {received:?}");
+                }
+                drop(scarce);
+                let open = Descriptors::now().count();
+                expect_message(&ours, b"many", &fds);
+                // All of them were open for a moment: none stays when the message goes.
+                assert_eq!(Descriptors::now().count(), open);
             }
+        }
+    }
+
+    fn a_message_whose_descriptors_find_room_later_is_waited_for() {
+        let files = Files::new();
+        for (peer, ours) in Peer::of_each_kind() {
+            peer.put_message(b"many", &files.some(0, 300));
+            let scarce = FreeDescriptors::exactly(299);
+            let received = ours.recv_timeout(Duration::from_millis(1));
+            assert!(matches!(received, Err(RecvError::NoRoom { needed: 300 })), "{received:?}");
+            std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| ours.recv_timeout(Duration::from_secs(100)));
+                drop(scarce);
+                let received = waiting.join().expect("no panic");
+                assert_eq!(received.expect("the message").fds.len(), 300);
+            });
+        }
+    }
+
+    /// The room that was there is taken in the instant before they come.
+    fn descriptors_that_another_thread_takes_the_room_of_cost_one_message() {
+        let files = Files::new();
+        for (peer, ours) in Peer::of_each_kind() {
+            let fds = files.some(0, 2);
+            let scarce = FreeDescriptors::exactly(2);
+            let is_over = AtomicBool::new(false);
+            let mut lost = 0;
+            std::thread::scope(|scope| {
+                scope.spawn(|| while !is_over.load(Ordering::Relaxed) {
+                    drop(fds[0].try_clone_to_owned());
+                });
+                for _ in 0..MOST_TRIES {
+                    peer.put_message(b"poor", &fds);
+                    peer.put_message(b"next", &[]);
+                    lost += u32::from(receive_poor(&ours, &fds));
+                    expect_message(&ours, b"next", &[]);
+                    if lost == 5 {
+                        break;
+                    }
+                }
+                is_over.store(true, Ordering::Relaxed);
+            });
             drop(scarce);
-            expect_message(&ours, b"many", &fds);
+            assert!(lost > 0, "the other thread never took the room");
         }
     }
 
@@ -309,6 +376,27 @@ tests_alone! {
             let between = Torn { have: 0, need: HEADER as u64 };
             let received = ours.recv();
             assert!(matches!(received, Err(RecvError::Torn(it)) if it == between), "{received:?}");
+            expect_closed(&ours);
+        }
+    }
+
+    /// It closes its end with something of ours unread, which is a reset.
+    fn a_reset_inside_of_a_message_is_told_as_the_tear_that_it_is() {
+        for (peer, ours) in Peer::of_each_kind() {
+            ours.send(b"unread", &[]).expect("room");
+            peer.put_frame(first(3, 100, 0), b"and", &[]);
+            drop(peer);
+            let between = Torn { have: 0, need: HEADER as u64 };
+            let received = ours.recv();
+            assert!(matches!(received, Err(RecvError::Torn(it)) if it == between), "{received:?}");
+            expect_closed(&ours);
+        }
+        for (peer, ours) in Peer::of_each_kind() {
+            ours.send(b"unread", &[]).expect("room");
+            peer.put_message(b"whole", &[]);
+            drop(peer);
+            expect_message(&ours, b"whole", &[]);
+            assert!(matches!(ours.recv(), Err(RecvError::Reset)));
             expect_closed(&ours);
         }
     }
