@@ -65,7 +65,7 @@ fn receive_poor(ours: &RawChannel, fds: &[BorrowedFd<'_>]) -> bool {
                 return false;
             }
             Err(RecvError::NoRoom { needed: 2 }) => {}
-            Err(RecvError::FdsLost { sent: 2, came: 0 | 1 }) => return true,
+            Err(RecvError::FdsLost { sent: 2, came: 0 | 1, .. }) => return true,
             Err(other) => panic!("{other:?}"),
         }
     }

@@ -18,7 +18,7 @@ use streampipe_wire::{HEADER_LEN, MAX_PAYLOAD};
 
 use super::interrupt::{self, Target};
 use super::peer::{Files, are_same};
-use crate::support::tests_alone;
+use crate::support::{checked, tests_alone};
 
 /// The seed of the only schedule that is run.
 const ONE: &str = "STREAMPIPE_SCHEDULE";
@@ -400,9 +400,11 @@ tests_alone! {
     fn twenty_thousand_random_schedules_follow_the_model() {
         run_schedules(0..20_000);
     }
+}
 
-    #[ignore = "takes many minutes; the command is above"]
-    fn a_million_random_schedules_follow_the_model() {
-        run_schedules(20_000..1_020_000);
-    }
+/// In this process, for longer than one of its own may take.
+#[test]
+#[ignore = "takes many minutes; the command is above"]
+fn a_million_random_schedules_follow_the_model() {
+    checked(|| run_schedules(20_000..1_020_000));
 }
