@@ -1,4 +1,3 @@
-use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,14 +6,12 @@ use streampipe_sys::wait::pause;
 use streampipe_wire::Kind;
 
 use super::carrier::Carrier;
-#[cfg(feature = "tokio")]
-use super::hearing::Hearing;
 use super::incoming::{Effort, Incoming, Inlet};
 use super::mail::Mail;
-use super::outgoing::{Outbound, Outgoing, Posting};
+use super::outgoing::Outgoing;
 use super::payload::Pool;
-use super::turn::{Busy, Held, Turn};
-use super::{Budget, RecvError, SendReason};
+use super::turn::Turn;
+use super::{Budget, RecvError};
 use crate::FdPolicy;
 use crate::end::{End, Waiting};
 
@@ -42,20 +39,17 @@ const TELL_AGAIN: Duration = Duration::from_millis(20);
 /// How long it does while others have requests, which they may drop: the longest that a caller is not told.
 const LOOK_FOR_REGRETS: Duration = Duration::from_secs(1);
 
-/// How many callers can be waiting to be told. Who asks more than that and reads nothing is not told.
-const REGRETS: usize = 65_536;
-
 /// A channel for whole messages, of which every method takes `&self`.
 #[derive(Debug)]
 pub(crate) struct Core {
-    carrier: Carrier,
-    outgoing: Turn<Outgoing>,
+    pub(super) carrier: Carrier,
+    pub(super) outgoing: Turn<Outgoing>,
     mail: Mutex<Mail>,
     pool: Arc<Pool>,
     /// Buffers that values are encoded into: empty, with room.
     buffers: Mutex<Vec<Vec<u8>>>,
     /// Requests that were dropped without an answer, while there was no room or no turn to say so.
-    regrets: Mutex<Vec<u64>>,
+    pub(super) regrets: Mutex<Vec<u64>>,
     settings: Mutex<Settings>,
 }
 
@@ -135,73 +129,6 @@ impl Core {
         if buffers.len() < BUFFERS && buffer.capacity() <= LARGEST_KEPT {
             buffers.push(buffer);
         }
-    }
-
-    // --- sending ---
-
-    /// Sends a whole message, or nothing of it.
-    pub(crate) fn send(&self, message: &Outbound<'_>, waiting: Waiting) -> Result<(), SendReason> {
-        self.start_send(message, waiting, waiting)?.advance(message, waiting)
-    }
-
-    /// Begins to send a message, when it is its turn. Only if all calls of [`advance`](Sending::advance) wait for ever,
-    /// it is sent as one that is never given up.
-    pub(crate) fn start_send(
-        &self,
-        message: &Outbound<'_>,
-        turn: Waiting,
-        waiting: Waiting,
-    ) -> Result<Sending<'_>, SendReason> {
-        if !message.fds.is_empty() {
-            self.policy().check_outgoing(message.fds).map_err(SendReason::RefusedFd)?;
-        }
-        let outgoing = self.outgoing.take(turn).map_err(|busy| match busy {
-            Busy::Now => SendReason::Full,
-            Busy::TimedOut => SendReason::TimedOut,
-        })?;
-        let posting = Posting::new(message, self.carrier.carries, waiting);
-        Ok(Sending { core: self, outgoing: Some(outgoing), posting: Some(posting) })
-    }
-
-    /// Tells the caller of a request that there is no answer; later, if not now.
-    pub(crate) fn regret(&self, id: u64) {
-        let mut regrets = self.regrets();
-        if regrets.len() < REGRETS {
-            regrets.push(id);
-        }
-        drop(regrets);
-        self.tell_regrets();
-        self.lock().end_duty();
-    }
-
-    /// Says that a request was answered.
-    pub(crate) fn end_duty(&self) {
-        self.lock().end_duty();
-    }
-
-    /// Tells of all requests without an answer, as far as that takes no waiting; whether all is told.
-    pub(crate) fn tell_regrets(&self) -> bool {
-        // Whoever has the turn looks again after it, so that nothing is left that came meanwhile.
-        while !self.regrets().is_empty() {
-            let Ok(mut outgoing) = self.outgoing.take(Waiting::Never) else { return false };
-            loop {
-                let Some(id) = self.regrets().pop() else { break };
-                let message = Outbound { kind: Kind::NoAnswer, id, parts: &[], fds: &[] };
-                let mut posting = Posting::new(&message, self.carrier.carries, Waiting::Never);
-                let sent = posting.advance(&self.carrier, &mut outgoing, &message, Waiting::Never);
-                // If nobody is there who could be told, it is forgotten.
-                if sent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-                    posting.withdraw(&self.carrier, &mut outgoing);
-                    self.regrets().push(id);
-                    return false;
-                }
-            }
-        }
-        true
-    }
-
-    fn regrets(&self) -> MutexGuard<'_, Vec<u64>> {
-        self.regrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // --- receiving ---
@@ -351,7 +278,7 @@ impl Core {
 
     /// Puts a message where it is looked for. What nobody waits for is dropped, and tasks are woken, while nothing is
     /// locked: closing a descriptor can take time, and a waker may do anything.
-    fn sort<'core>(
+    pub(super) fn sort<'core>(
         &'core self,
         mut mail: MutexGuard<'core, Mail>,
         arrived: Arrived,
@@ -404,53 +331,15 @@ impl Core {
     }
 }
 
-/// A message that is being sent. Dropped before it is, it is withdrawn.
-pub(crate) struct Sending<'core> {
-    core: &'core Core,
-    /// `Some` until it is dropped.
-    outgoing: Option<Held<'core, Outgoing>>,
-    /// `None` once it is sent.
-    posting: Option<Posting>,
-}
-
-impl Sending<'_> {
-    /// Sends what is left of the message; after [`Full`](SendReason::Full) it can be called again.
-    pub(crate) fn advance(
-        &mut self,
-        message: &Outbound<'_>,
-        waiting: Waiting,
-    ) -> Result<(), SendReason> {
-        let (Some(posting), Some(outgoing)) = (&mut self.posting, &mut self.outgoing) else {
-            return Ok(());
-        };
-        posting
-            .advance(&self.core.carrier, outgoing, message, waiting)
-            .map_err(SendReason::from_end)?;
-        self.posting = None;
-        Ok(())
-    }
-}
-
-impl Drop for Sending<'_> {
-    fn drop(&mut self) {
-        if let (Some(posting), Some(outgoing)) = (self.posting.take(), &mut self.outgoing) {
-            posting.withdraw(&self.core.carrier, outgoing);
-        }
-        drop(self.outgoing.take());
-        // Of those that could not be told of while it was not their turn.
-        self.core.tell_regrets();
-    }
-}
-
 /// The right to read for all who wait, until it is dropped.
-struct Reading<'core> {
-    core: &'core Core,
+pub(super) struct Reading<'core> {
+    pub(super) core: &'core Core,
     /// `Some` until it is given back.
-    incoming: Option<Box<Incoming>>,
+    pub(super) incoming: Option<Box<Incoming>>,
 }
 
 impl<'core> Reading<'core> {
-    fn advance(
+    pub(super) fn advance(
         &mut self,
         budget: Budget,
         waiting: Waiting,
@@ -473,7 +362,7 @@ impl<'core> Reading<'core> {
         incoming.advance(&inlet, waiting, effort)
     }
 
-    fn stop(mut self) -> MutexGuard<'core, Mail> {
+    pub(super) fn stop(mut self) -> MutexGuard<'core, Mail> {
         let mut mail = self.core.lock();
         mail.incoming = self.incoming.take();
         mail
@@ -490,7 +379,7 @@ impl Drop for Reading<'_> {
     }
 }
 
-fn unclaimed(mail: &Mail) -> RecvError {
+pub(super) fn unclaimed(mail: &Mail) -> RecvError {
     let (messages, requests) = mail.counts();
     RecvError::Unclaimed { messages, requests }
 }
@@ -502,7 +391,7 @@ pub(crate) struct Stall {
 }
 
 impl Stall {
-    fn is_over(&mut self, mail: &Mail) -> bool {
+    pub(super) fn is_over(&mut self, mail: &Mail) -> bool {
         match self.seen {
             Some((taken, since)) if taken == mail.taken => since.elapsed() >= UNCLAIMED,
             _ => {
@@ -510,81 +399,6 @@ impl Stall {
                 false
             }
         }
-    }
-}
-
-/// What a look at what has come was good for.
-#[cfg(feature = "tokio")]
-#[derive(Debug)]
-pub(crate) enum Look {
-    /// This was wanted.
-    Arrived(Arrived),
-    /// Something has come that is not what was wanted, or not whole: there may be more.
-    More,
-    /// Nothing is there.
-    Empty,
-    /// Nothing is read until somebody takes what fills the queues.
-    Full,
-}
-
-/// For tasks, which do not wait in here.
-#[cfg(feature = "tokio")]
-impl Core {
-    /// Receives at most one message, in a bounded number of steps. Only one task at a time may do that.
-    pub(crate) fn look(&self, want: Want) -> Result<Look, RecvError> {
-        self.tell_regrets();
-        let mut mail = self.lock();
-        if let Some(arrived) = mail.take(want) {
-            drop(mail);
-            return self.hand_over(arrived).map(Look::Arrived);
-        }
-        let budget = self.budget();
-        if mail.is_full(&budget) {
-            return Ok(Look::Full);
-        }
-        let Some(incoming) = mail.incoming.take() else { return Ok(Look::More) };
-        drop(mail);
-        let mut reading = Reading { core: self, incoming: Some(incoming) };
-        let step = reading.advance(budget, Waiting::Never, &mut Effort::brief());
-        let mut mail = reading.stop();
-        match step {
-            Ok(arrived) if want.is_met_by(arrived.kind, arrived.id) => {
-                mail.hand_over(&arrived);
-                drop(mail);
-                self.hand_over(arrived).map(Look::Arrived)
-            }
-            Ok(arrived) => {
-                drop(self.sort(mail, arrived));
-                Ok(Look::More)
-            }
-            // It was enough for one step.
-            Err(RecvError::TimedOut) => Ok(Look::More),
-            Err(RecvError::Empty) => Ok(Look::Empty),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether there is something to receive of which the socket does not know.
-    pub(crate) fn has_something(&self, want: Want) -> bool {
-        let mail = self.lock();
-        mail.has(want)
-            || mail.incoming.as_ref().is_some_and(|it| it.has_something())
-            || self.end().holds_something()
-    }
-
-    /// Waits until somebody else has received what is wanted.
-    pub(crate) fn hear(&self, want: Want) -> Hearing<'_> {
-        Hearing::new(self, want)
-    }
-
-    /// An error if nobody has taken anything out of full queues for long.
-    pub(crate) fn check_stall(&self, stall: &mut Stall) -> Result<(), RecvError> {
-        let mail = self.lock();
-        if !mail.is_full(&self.budget()) {
-            *stall = Stall::default();
-            return Ok(());
-        }
-        if stall.is_over(&mail) { Err(unclaimed(&mail)) } else { Ok(()) }
     }
 }
 

@@ -1,3 +1,5 @@
+//! For tasks, which do not wait in a call.
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -6,8 +8,83 @@ use std::task::{Context, Poll, Waker};
 use streampipe_wire::Kind;
 
 use super::RecvError;
-use super::core::{Arrived, Core};
+use super::core::{Arrived, Core, Reading, Stall, unclaimed};
+use super::incoming::Effort;
 use super::mail::Want;
+use crate::end::Waiting;
+
+/// What a look at what has come was good for.
+#[derive(Debug)]
+pub(crate) enum Look {
+    /// This was wanted.
+    Arrived(Arrived),
+    /// Something has come that is not what was wanted, or not whole: there may be more.
+    More,
+    /// Nothing is there.
+    Empty,
+    /// Nothing is read until somebody takes what fills the queues.
+    Full,
+}
+
+/// For tasks, which do not wait in here.
+impl Core {
+    /// Receives at most one message, in a bounded number of steps. Only one task at a time may do that.
+    pub(crate) fn look(&self, want: Want) -> Result<Look, RecvError> {
+        self.tell_regrets();
+        let mut mail = self.lock();
+        if let Some(arrived) = mail.take(want) {
+            drop(mail);
+            return self.hand_over(arrived).map(Look::Arrived);
+        }
+        let budget = self.budget();
+        if mail.is_full(&budget) {
+            return Ok(Look::Full);
+        }
+        let Some(incoming) = mail.incoming.take() else { return Ok(Look::More) };
+        drop(mail);
+        let mut reading = Reading { core: self, incoming: Some(incoming) };
+        let step = reading.advance(budget, Waiting::Never, &mut Effort::brief());
+        let mut mail = reading.stop();
+        match step {
+            Ok(arrived) if want.is_met_by(arrived.kind, arrived.id) => {
+                mail.hand_over(&arrived);
+                drop(mail);
+                self.hand_over(arrived).map(Look::Arrived)
+            }
+            Ok(arrived) => {
+                drop(self.sort(mail, arrived));
+                Ok(Look::More)
+            }
+            // It was enough for one step.
+            Err(RecvError::TimedOut) => Ok(Look::More),
+            Err(RecvError::Empty) => Ok(Look::Empty),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether there is something to receive of which the socket does not know.
+    pub(crate) fn has_something(&self, want: Want) -> bool {
+        let mail = self.lock();
+        mail.has(want)
+            || mail.incoming.as_ref().is_some_and(|it| it.has_something())
+            || self.end().holds_something()
+    }
+
+    /// Waits until somebody else has received what is wanted.
+    pub(crate) fn hear(&self, want: Want) -> Hearing<'_> {
+        Hearing::new(self, want)
+    }
+
+    /// An error if nobody has taken anything out of full queues for long.
+    pub(crate) fn check_stall(&self, stall: &mut Stall) -> Result<(), RecvError> {
+        let mail = self.lock();
+        if !mail.is_full(&self.budget()) {
+            *stall = Stall::default();
+            return Ok(());
+        }
+        if stall.is_over(&mail) { Err(unclaimed(&mail)) } else { Ok(()) }
+    }
+}
 
 /// Tasks that wait for what another task receives.
 ///

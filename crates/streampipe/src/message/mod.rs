@@ -17,6 +17,7 @@ mod message;
 mod outgoing;
 mod payload;
 mod raw;
+mod sending;
 mod turn;
 
 pub use budget::Budget;
@@ -25,9 +26,11 @@ pub use message::Message;
 pub use payload::Bytes;
 pub use raw::{Messages, RawChannel, RawRequest};
 
+#[cfg(feature = "tokio")]
+pub(crate) use core::Stall;
 pub(crate) use core::{Arrived, Carries, Core};
 #[cfg(feature = "tokio")]
-pub(crate) use core::{Look, Stall};
+pub(crate) use hearing::Look;
 pub(crate) use mail::Want;
 pub(crate) use outgoing::Outbound;
 pub(crate) use payload::WORTH_SHARING;

@@ -187,6 +187,21 @@ impl<A, B> Channel<A, B> {
         self.line.core().set_budget(budget);
     }
 
+    /// Returns what this end is willing to take.
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        self.line.core().budget()
+    }
+
+    /// Keeps descriptors out, as [`RawChannel::refuse_fds`](crate::RawChannel::refuse_fds).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn refuse_fds(&self) -> io::Result<()> {
+        self.line.core().end().refuse_fds()
+    }
+
     /// Sets which descriptors are accepted and may be sent, as
     /// [`RawChannel::set_policy`](crate::RawChannel::set_policy).
     pub fn set_policy(&self, policy: FdPolicy) {
@@ -311,7 +326,7 @@ async fn send(
     sent
 }
 
-/// Must be done within a runtime.
+/// Must be done within a runtime. If that cannot register it, it is closed.
 impl<A, B> TryFrom<crate::Channel<A, B>> for Channel<A, B> {
     type Error = io::Error;
 
@@ -327,7 +342,7 @@ impl<A, B> TryFrom<crate::Channel<A, B>> for Channel<A, B> {
     }
 }
 
-/// Must be done within a runtime.
+/// Must be done within a runtime. If that cannot register it, it is closed.
 impl<A, B> TryFrom<Stream> for Channel<A, B> {
     type Error = io::Error;
 
@@ -336,7 +351,7 @@ impl<A, B> TryFrom<Stream> for Channel<A, B> {
     }
 }
 
-/// Must be done within a runtime.
+/// Must be done within a runtime. If that cannot register it, it is closed.
 impl<A, B> TryFrom<SeqPacket> for Channel<A, B> {
     type Error = io::Error;
 

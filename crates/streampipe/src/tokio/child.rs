@@ -85,7 +85,7 @@ impl Child {
     }
 }
 
-/// Must be done within a runtime.
+/// Must be done within a runtime. If that cannot register it, it is dropped.
 impl TryFrom<crate::Child> for Child {
     type Error = io::Error;
 

@@ -73,6 +73,21 @@ impl RawChannel {
         self.line.core().set_budget(budget);
     }
 
+    /// Returns what this end is willing to take.
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        self.line.core().budget()
+    }
+
+    /// Keeps descriptors out, as [`RawChannel::refuse_fds`](crate::RawChannel::refuse_fds).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn refuse_fds(&self) -> io::Result<()> {
+        self.line.core().end().refuse_fds()
+    }
+
     /// Sets which descriptors are accepted and may be sent, as
     /// [`RawChannel::set_policy`](crate::RawChannel::set_policy).
     pub fn set_policy(&self, policy: FdPolicy) {
@@ -89,7 +104,7 @@ impl RawChannel {
     }
 }
 
-/// Must be done within a runtime.
+/// Must be done within a runtime. If that cannot register it, it is closed.
 impl TryFrom<crate::RawChannel> for RawChannel {
     type Error = io::Error;
 
@@ -98,7 +113,7 @@ impl TryFrom<crate::RawChannel> for RawChannel {
     }
 }
 
-/// Must be done within a runtime.
+/// Must be done within a runtime. If that cannot register it, it is closed.
 impl TryFrom<Stream> for RawChannel {
     type Error = io::Error;
 
@@ -107,7 +122,7 @@ impl TryFrom<Stream> for RawChannel {
     }
 }
 
-/// Must be done within a runtime.
+/// Must be done within a runtime. If that cannot register it, it is closed.
 impl TryFrom<SeqPacket> for RawChannel {
     type Error = io::Error;
 

@@ -97,6 +97,11 @@ impl<T: HasEnd> Readiness<T> {
                 return Ok(done);
             }
         }
+        // Where there is more of what came before, nothing has to be waited for.
+        let at_once = |_: &T| attempt().ok_or_else(|| io::ErrorKind::WouldBlock.into());
+        if let Ok(done) = self.inner.try_io(Interest::READABLE, at_once) {
+            return Ok(done);
+        }
         loop {
             select! {
                 biased;

@@ -118,7 +118,7 @@ impl SeqPacket {
     }
 }
 
-/// Must be done within a runtime.
+/// Must be done within a runtime. If that cannot register it, it is dropped.
 impl TryFrom<crate::SeqPacket> for SeqPacket {
     type Error = io::Error;
 

@@ -189,7 +189,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// Must be done within a runtime.
+/// Must be done within a runtime. If that cannot register it, it is dropped.
 impl TryFrom<crate::Stream> for Stream {
     type Error = io::Error;
 

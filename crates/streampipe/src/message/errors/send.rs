@@ -1,6 +1,5 @@
 use std::{error, fmt, io};
 
-use super::TooLarge;
 use crate::{FdError, PeerGone, RefusedFd};
 
 /// A message that was not sent; gives it back, if it was given away.
@@ -35,8 +34,6 @@ pub enum SendReason {
     Closed,
     /// The peer's process has ended, and somebody else holds its end.
     PeerGone(PeerGone),
-    /// A message that no frame can announce.
-    TooLarge(TooLarge),
     /// A value that cannot be encoded: too deep, or with something in it that does not travel.
     #[cfg(feature = "serde")]
     Unencodable(crate::Undecodable),
@@ -101,7 +98,6 @@ impl fmt::Display for SendReason {
             Self::TimedOut => f.write_str("there was no room for the message in time"),
             Self::Closed => f.write_str("nobody reads at the other end any more"),
             Self::PeerGone(gone) => gone.fmt(f),
-            Self::TooLarge(too_large) => too_large.fmt(f),
             #[cfg(feature = "serde")]
             Self::Unencodable(why) => write!(f, "the value cannot be encoded: {why}"),
             Self::FdsRefused => f.write_str("the peer refuses descriptors"),
@@ -129,7 +125,6 @@ impl<T> error::Error for SendError<T> {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match &self.reason {
             SendReason::PeerGone(gone) => Some(gone),
-            SendReason::TooLarge(too_large) => Some(too_large),
             SendReason::RefusedFd(refused) => Some(refused),
             SendReason::Fd(error) => Some(error),
             #[cfg(feature = "serde")]
@@ -147,9 +142,7 @@ impl From<SendReason> for io::Error {
             SendReason::TimedOut => io::ErrorKind::TimedOut,
             SendReason::Closed => io::ErrorKind::BrokenPipe,
             SendReason::PeerGone(_) => io::ErrorKind::ConnectionAborted,
-            SendReason::TooLarge(_) | SendReason::Fd(_) | SendReason::RefusedFd(_) => {
-                io::ErrorKind::InvalidInput
-            }
+            SendReason::Fd(_) | SendReason::RefusedFd(_) => io::ErrorKind::InvalidInput,
             #[cfg(feature = "serde")]
             SendReason::Unencodable(_) => io::ErrorKind::InvalidInput,
             SendReason::FdsRefused => io::ErrorKind::PermissionDenied,
