@@ -160,3 +160,12 @@ pub fn make_send_room(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Returns the size of the send buffer in bytes, which what is in it takes more of than it is long.
+///
+/// # Errors
+///
+/// Those of `getsockopt(2)`.
+pub fn send_room(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    Ok(rustix::net::sockopt::socket_send_buffer_size(fd)?)
+}

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::process::{Resource, getrlimit};
 
+use crate::cmsg::MAX_FDS;
 use crate::fd;
 
 /// Up to so many, opening them is cheaper than asking how many are open (measured with Linux 6.18: 0.15 µs
@@ -19,32 +20,44 @@ const MARGIN: u64 = 64;
 
 /// Looks whether so many descriptors can be opened now.
 ///
-/// It opens copies of the given one, and closes them again, if it cannot tell otherwise. Another thread may
-/// take the room right after.
+/// It opens copies of the given one, at most [`MAX_FDS`], and closes them again, if it cannot tell otherwise.
+/// Another thread may take the room right after.
 ///
 /// # Errors
 ///
 /// `EMFILE` or `ENFILE` if they cannot.
 pub fn look_for_room(count: usize, like: impl AsFd) -> io::Result<()> {
-    if count > CHEAP && has_plenty(count) {
-        return Ok(());
-    }
-    let opened: io::Result<Vec<OwnedFd>> = (0..count).map(|_| fd::duplicate(&like)).collect();
-    match opened {
-        Ok(_) => Ok(()),
-        // The limit is so low that no number from 3 on can be asked for: a sandbox of `RLIMIT_NOFILE` 0.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            Err(io::Error::from_raw_os_error(libc::EMFILE))
+    let opened = if count <= CHEAP {
+        let mut opened = [const { None }; CHEAP];
+        opened[..count].iter_mut().try_for_each(|place: &mut Option<OwnedFd>| {
+            *place = Some(fd::duplicate(&like)?);
+            Ok(())
+        })
+    } else {
+        match count_room() {
+            Some(room) if room >= count as u64 + MARGIN => return Ok(()),
+            _ => {}
         }
-        Err(error) => Err(error),
-    }
+        let opened: io::Result<Vec<OwnedFd>> =
+            (0..count.min(MAX_FDS)).map(|_| fd::duplicate(&like)).collect();
+        opened.map(drop)
+    };
+    opened.map_err(|error: io::Error| match error.raw_os_error() {
+        // The limit is so low that no number from 3 on can be asked for: a sandbox of `RLIMIT_NOFILE` 0.
+        Some(libc::EINVAL) => io::Error::from_raw_os_error(libc::EMFILE),
+        _ => error,
+    })
 }
 
-/// Possibly there is plenty: fewer are open than the limit allows. (Since Linux 6.2 the size of `/proc/self/fd`
-/// is how many are open; before, it is 0.)
-fn has_plenty(count: usize) -> bool {
-    let Some(limit) = getrlimit(Resource::Nofile).current else { return false };
-    let Ok(open) = rustix::fs::stat("/proc/self/fd").map(|stat| stat.st_size) else { return false };
-    let Ok(open) = u64::try_from(open) else { return false };
-    open > 0 && open.saturating_add(count as u64 + MARGIN) <= limit
+/// The most descriptors that this process can ever have open, as things stand (`RLIMIT_NOFILE`).
+#[must_use]
+pub fn limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// How many more can be opened at least, if that is known. (Since Linux 6.2 the size of `/proc/self/fd` is how many
+/// are open; before, it is 0.)
+fn count_room() -> Option<u64> {
+    let open = u64::try_from(rustix::fs::stat("/proc/self/fd").ok()?.st_size).ok()?;
+    if open == 0 { None } else { Some(limit().saturating_sub(open)) }
 }

@@ -82,6 +82,16 @@ pub fn wait_beside(
     Ok(if ready == Ready::Yes { Woken::Ready } else { Woken::TimedOut })
 }
 
+/// Whether a call that reads would not block now.
+///
+/// # Errors
+///
+/// Those of `ppoll(2)`, `EINTR` excepted.
+pub fn is_readable(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut watched = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    Ok(rustix::io::retry_on_intr(|| poll(&mut watched, Some(&Timespec::default())))? > 0)
+}
+
 /// Whether the process of the pidfd has ended. Never blocks.
 ///
 /// # Errors

@@ -13,7 +13,6 @@
 //! | say what a passed descriptor must be | [`FdRule`]; for all that come and go: [`FdPolicy`] |
 //! | send values with descriptors inside, and call | [`channel()`], [`Channel`], [`Fd`]; in tasks: `streampipe::tokio` |
 //! | send whole messages of bytes and descriptors | [`RawChannel`], [`Budget`] |
-//! | say what a descriptor must be | [`FdRule`], [`FdPolicy`] |
 //! | read and write at once | [`copy_both`], [`Stream::into_split`] |
 //! | start a program that holds the other end | [`Command`], [`Child`]; in the program: [`inherited`] |
 //! | fork, each side holding one end | [`fork()`], [`Fork`] |

@@ -14,8 +14,8 @@ use super::{Incoming, Request, Values, shuttle};
 use crate::end::Waiting;
 use crate::message::{Core, Want};
 use crate::{
-    Budget, CallError, ConvertError, Fd, FdPolicy, RawChannel, RecvError, SendError, SeqPacket,
-    Stream,
+    Budget, CallError, ConvertError, Fd, FdPolicy, RawChannel, RecvError, SendError, SendReason,
+    SeqPacket, Stream,
 };
 
 /// Makes a channel for values: one end sends `A` and receives `B`, the other the other way round.
@@ -51,6 +51,9 @@ pub fn channel<A, B>() -> io::Result<(Channel<A, B>, Channel<B, A>)> {
 /// - What is sent by reference stays open here: a channel that travels in a value ends only when all its handles are
 ///   closed. Send it by value.
 /// - A send that succeeded says "queued", not "received".
+/// - A program that waits for a child drops the channel first, or the child does not see its end.
+/// - postcard does not say what it carries: types with serde's `untagged`, `tag`, `flatten` or `skip_serializing_if` are
+///   sent, and come out [`Undecodable`](RecvError::Undecodable).
 ///
 /// A value arrives whole or not at all, with its own descriptors. How large one may be is up to the receiver's
 /// [`Budget`]; nested deeper than 128, or with more than 65,536 parts that take no bytes, it is an error on either side.
@@ -60,6 +63,20 @@ pub fn channel<A, B>() -> io::Result<(Channel<A, B>, Channel<B, A>)> {
 ///
 /// Made by [`channel`]; a [`Stream`], a [`Child`](crate::Child) ([`take_channel`](crate::Child::take_channel)) and an
 /// [`inherited`](crate::inherited) end turn into one. Sent in a value, it works at the other side.
+///
+/// # Which goes with which
+///
+/// | sent by | received by |
+/// |---|---|
+/// | [`send`](Self::send) | [`recv`](Self::recv), [`iter`](Self::iter), [`recv_any`](Self::recv_any) |
+/// | [`call`](Self::call) | [`recv_request`](Self::recv_request), [`serve`](Self::serve), [`recv_any`](Self::recv_any) |
+///
+/// A `recv` does not take a request, and waits on; the caller waits for its answer.
+///
+/// # Polling
+///
+/// The descriptor says when bytes come. What one thread has received for another is in this process already: call
+/// [`try_recv`](Self::try_recv) until it is empty before you poll.
 ///
 /// # Calls
 ///
@@ -271,6 +288,9 @@ impl<A: Serialize, B: DeserializeOwned> Channel<A, B> {
 
     /// Answers requests until the peer has closed its end.
     ///
+    /// Values that expect no answer are left for [`recv`](Self::recv) of another thread; if nobody takes them, and they fill
+    /// the budget, this ends with [`Unclaimed`](RecvError::Unclaimed).
+    ///
     /// A request that is not handed over (it is no `B`, beyond the budget, or has a descriptor that is not accepted)
     /// ends nothing: its caller is told that there is no answer.
     ///
@@ -341,6 +361,9 @@ impl<A: Serialize, B: DeserializeOwned> Channel<A, B> {
         sending: Waiting,
         receiving: Waiting,
     ) -> Result<B, CallError<V::Back>> {
+        if sending.is_over() {
+            return Err(CallError::NotSent(SendError::new(request.back(), SendReason::TimedOut)));
+        }
         let call = self.core.open_call();
         let sent = shuttle::send(&self.core, Kind::Request, call.id, request.value(), sending);
         if let Err(reason) = sent {
@@ -387,7 +410,7 @@ impl<A, B> Channel<A, B> {
     ///
     /// None on a pair.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.core.end().shutdown(how)
+        self.core.shutdown(how)
     }
 
     /// Keeps descriptors out, as [`RawChannel::refuse_fds`].
@@ -403,10 +426,9 @@ impl<A, B> Channel<A, B> {
         &self.core
     }
 
-    /// `None` if a request of it waits for its answer.
     #[cfg(feature = "tokio")]
-    pub(crate) fn try_into_core(self) -> Option<Core> {
-        Arc::try_unwrap(self.core).ok()
+    pub(crate) fn into_core(self) -> Arc<Core> {
+        self.core
     }
 }
 

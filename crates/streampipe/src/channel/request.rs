@@ -3,6 +3,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde::Serialize;
+use streampipe_sys::process::own_id;
 use streampipe_wire::Kind;
 
 use super::sendable::Sendable;
@@ -42,6 +43,8 @@ pub struct Responder<A> {
     core: Arc<Core>,
     id: u64,
     is_answered: bool,
+    /// The process that received it; a fork of it has a copy, and no duty.
+    owner: u32,
     answers: PhantomData<fn(A)>,
 }
 
@@ -68,7 +71,13 @@ impl<A: Serialize, B> Request<A, B> {
 
 impl<A> Responder<A> {
     pub(super) fn new(core: &Arc<Core>, id: u64) -> Self {
-        Self { core: Arc::clone(core), id, is_answered: false, answers: PhantomData }
+        Self {
+            core: Arc::clone(core),
+            id,
+            is_answered: false,
+            owner: own_id(),
+            answers: PhantomData,
+        }
     }
 }
 
@@ -104,6 +113,9 @@ impl<A: Serialize> Responder<A> {
 
 impl<A> Drop for Responder<A> {
     fn drop(&mut self) {
+        if own_id() != self.owner {
+            return;
+        }
         if self.is_answered {
             self.core.end_duty();
         } else {

@@ -1,3 +1,5 @@
+use std::iter::FusedIterator;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -41,3 +43,5 @@ impl<A: Serialize, B: DeserializeOwned> Iterator for Values<'_, A, B> {
         }
     }
 }
+
+impl<A: Serialize, B: DeserializeOwned> FusedIterator for Values<'_, A, B> {}

@@ -19,7 +19,7 @@ use streampipe_sys::cmsg::MAX_FDS;
 use streampipe_sys::message::{self, Blocking, Carries, Received};
 use streampipe_sys::open::{self, numbers};
 use streampipe_sys::wait::Interest;
-use streampipe_sys::{fd, pipe, queue, sockopt, table};
+use streampipe_sys::{fd, pipe, queue, sockopt, table, wait};
 
 use super::held::Held;
 use super::modes::{Modes, Waiting};
@@ -338,6 +338,10 @@ impl End {
         if due == 0 {
             return message::recv_due(self.fd.as_fd(), buffers, due, carries, blocking);
         }
+        if !wait::is_readable(self.fd.as_fd())? {
+            // Whether there is room is asked for what has come, not for what was only announced.
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         // Other receives of this library do not take the room between the two steps.
         let _alone = ROOM.lock().unwrap_or_else(PoisonError::into_inner);
         table::look_for_room(due, &self.fd)?;
@@ -352,6 +356,14 @@ impl End {
         sockopt::make_send_room(self.fd.as_fd(), bytes)
     }
 
+    /// How many bytes may be on their way at most; more than it ever is if that is not known.
+    pub(crate) fn send_room(&self) -> usize {
+        if self.outlet.is_some() {
+            return usize::MAX;
+        }
+        sockopt::send_room(self.fd.as_fd()).unwrap_or(usize::MAX)
+    }
+
     /// Stops asking the kernel who sent what.
     pub(crate) fn stop_attesting(&self) {
         if self.outlet.is_none() {
@@ -359,6 +371,11 @@ impl End {
             let _ = sockopt::attest_credentials(self.fd.as_fd(), false);
             let _ = sockopt::attest_pidfd(self.fd.as_fd(), false);
         }
+    }
+
+    /// Whether there is something to receive, or the end.
+    pub(crate) fn is_readable(&self) -> io::Result<bool> {
+        wait::is_readable(self.fd.as_fd())
     }
 
     /// Whether something was received that nobody has taken yet.

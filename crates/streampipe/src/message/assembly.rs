@@ -1,6 +1,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use streampipe_sys::table;
 use streampipe_wire::{Header, Kind, MAX_PAYLOAD, Place};
 
 use super::payload::{Pool, is_worth};
@@ -8,6 +9,9 @@ use super::{Budget, Bytes, RecvError, TooLarge};
 
 /// The most payload of a frame, as a size in memory.
 pub(super) const FRAME: usize = MAX_PAYLOAD as usize;
+
+/// So many descriptors fit into any table, if it is not full.
+const CERTAIN: u32 = 16;
 
 /// A whole message of whatever kind.
 #[derive(Debug)]
@@ -172,8 +176,8 @@ impl Partial {
     /// A message of which a first frame has come; and whether its owner must be told that it is dropped.
     fn new(header: &Header, budget: &Budget) -> (Self, Result<(), RecvError>) {
         let bytes = u64::from(header.length).saturating_add(header.rest);
-        let (most_bytes, most_fds) = (budget.message_bytes, budget.message_fds);
         let fds = header.rest_fds;
+        let (most_bytes, most_fds) = (budget.message_bytes, most_fds(fds, budget));
         let total = usize::try_from(bytes).ok().filter(|_| bytes <= most_bytes && fds <= most_fds);
         let told = match total {
             Some(_) => Ok(()),
@@ -196,7 +200,7 @@ impl Partial {
     fn room(&mut self) -> &mut [u8] {
         let until = self.total.min(self.filled + FRAME);
         if self.buffer.len() < until {
-            let len = until.max(self.total.min(2 * self.filled));
+            let len = until.max(self.total.min(2 * self.buffer.len()));
             self.buffer.reserve_exact(len - self.buffer.len());
             self.buffer.resize(len, 0);
         }
@@ -210,4 +214,12 @@ impl Partial {
             self.fds.extend(fds);
         }
     }
+}
+
+/// How many descriptors a message may have: no more than the table can ever hold.
+fn most_fds(fds: u32, budget: &Budget) -> u32 {
+    if fds <= CERTAIN {
+        return budget.message_fds;
+    }
+    budget.message_fds.min(u32::try_from(table::limit()).unwrap_or(u32::MAX))
 }

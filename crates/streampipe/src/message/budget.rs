@@ -2,7 +2,8 @@
 ///
 /// A message beyond it is not received: it is an error with its size in it ([`TooLarge`](crate::TooLarge)), what
 /// comes of it is dropped, none of its descriptors enters this process, and the channel goes on with the next one.
-/// Memory is only taken for what has come, whatever the peer says will.
+/// Memory is only taken for what has come, whatever the peer says will; up to twice that while it comes. An idle channel keeps
+/// some of it, to be used again: its largest buffer, and 16 MiB.
 ///
 /// # Examples
 ///
@@ -18,12 +19,18 @@
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Budget {
-    pub(crate) message_bytes: u64,
-    pub(crate) message_fds: u32,
-    pub(crate) queued_bytes: u64,
-    pub(crate) queued_fds: u32,
-    pub(crate) queued_messages: u32,
+    /// How many bytes the payload of a message may have.
+    pub message_bytes: u64,
+    /// How many descriptors a message may have; never more than this process may have open.
+    pub message_fds: u32,
+    /// How many payload bytes may wait in the channel.
+    pub queued_bytes: u64,
+    /// How many descriptors may wait in the channel.
+    pub queued_fds: u32,
+    /// How many messages may wait in the channel.
+    pub queued_messages: u32,
 }
 
 impl Budget {

@@ -44,6 +44,8 @@ const LOOK_FOR_REGRETS: Duration = Duration::from_secs(1);
 pub(crate) struct Core {
     pub(super) carrier: Carrier,
     pub(super) outgoing: Turn<Outgoing>,
+    /// More than this is never sent without waiting, in bytes.
+    pub(super) send_room: usize,
     mail: Mutex<Mail>,
     pool: Arc<Pool>,
     /// Buffers that values are encoded into: empty, with room.
@@ -76,9 +78,11 @@ impl Core {
         // As much as there is will do.
         let _ = end.make_room(SEND_ROOM);
         let settings = if end.is_wary() { Settings::wary() } else { Settings::default() };
+        let send_room = end.send_room();
         Self {
             carrier: Carrier { end, carries },
             outgoing: Turn::new(Outgoing::default()),
+            send_room,
             mail: Mutex::new(Mail::new()),
             pool: Arc::default(),
             buffers: Mutex::default(),

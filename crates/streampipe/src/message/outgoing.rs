@@ -13,6 +13,7 @@ use std::net::Shutdown;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
+use streampipe_sys::process::own_id;
 use streampipe_wire::{Frames, HEADER_LEN, Header, Kind, Totals};
 
 use super::carrier::{Carrier, Carries};
@@ -49,6 +50,8 @@ struct Owed {
     len: usize,
     /// Withdraws its message, if it has to be.
     withdrawal: Option<[u8; HEADER_LEN]>,
+    /// The process that owes it; a fork of it has a copy, and does not.
+    owner: u32,
 }
 
 /// What a message consists of.
@@ -147,8 +150,15 @@ impl Posting {
                 sent: frame.sent,
                 len: frame.len(),
                 withdrawal: Some(withdrawal),
+                owner: own_id(),
             },
-            None => Owed { header: withdrawal, sent: 0, len: HEADER_LEN, withdrawal: None },
+            None => Owed {
+                header: withdrawal,
+                sent: 0,
+                len: HEADER_LEN,
+                withdrawal: None,
+                owner: own_id(),
+            },
         });
         let _ = outgoing.settle(carrier, Waiting::Never);
     }
@@ -227,6 +237,13 @@ impl Outgoing {
         self.owed.is_some()
     }
 
+    /// Sends what is owed before the end, if that takes no waiting and it is this process that owes it.
+    pub(super) fn settle_at_the_end(&mut self, carrier: &Carrier) {
+        if self.owed.as_ref().is_some_and(|owed| owed.owner == own_id()) {
+            let _ = self.settle(carrier, Waiting::Never);
+        }
+    }
+
     /// Sends what is owed.
     fn settle(&mut self, carrier: &Carrier, waiting: Waiting) -> io::Result<()> {
         while let Some(owed) = &mut self.owed {
@@ -244,6 +261,7 @@ impl Outgoing {
                 sent: 0,
                 len: HEADER_LEN,
                 withdrawal: None,
+                owner: owed.owner,
             });
         }
         Ok(())

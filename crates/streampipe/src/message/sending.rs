@@ -1,4 +1,5 @@
 use std::io;
+use std::net::Shutdown;
 use std::sync::{MutexGuard, PoisonError};
 
 use streampipe_wire::Kind;
@@ -16,7 +17,25 @@ const REGRETS: usize = 65_536;
 impl Core {
     /// Sends a whole message, or nothing of it.
     pub(crate) fn send(&self, message: &Outbound<'_>, waiting: Waiting) -> Result<(), SendReason> {
+        if waiting == Waiting::Never && message.len() > self.send_room {
+            // There is never room for it at once: its first frames would only be in the way of others.
+            return Err(SendReason::Full);
+        }
         self.start_send(message, waiting, waiting)?.advance(message, waiting)
+    }
+
+    /// Ends one or both directions; what is owed to the peer goes first, as far as that takes no waiting.
+    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        if how != Shutdown::Read {
+            self.settle();
+        }
+        self.carrier.end.shutdown(how)
+    }
+
+    fn settle(&self) {
+        if let Ok(mut outgoing) = self.outgoing.take(Waiting::Never) {
+            outgoing.settle_at_the_end(&self.carrier);
+        }
     }
 
     /// Begins to send a message, when it is its turn. Only if all calls of [`advance`](Sending::advance) wait for ever,
@@ -115,5 +134,12 @@ impl Drop for Sending<'_> {
         drop(self.outgoing.take());
         // Of those that could not be told of while it was not their turn.
         self.core.tell_regrets();
+    }
+}
+
+/// The peer should see the end of the channel, not that of a message that was given up.
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.settle();
     }
 }

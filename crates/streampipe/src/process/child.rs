@@ -167,7 +167,8 @@ impl Child {
 
     /// Takes our end of the pipe out of the child as a channel for values: we send `A` and receive `B`.
     ///
-    /// As [`take_stream`](Self::take_stream). The child adopts its end likewise:
+    /// **Drop the channel before you [`wait`](Self::wait) for a child that reads to its end**: as after
+    /// [`take_stream`](Self::take_stream), `wait` does not end its direction any more. The child adopts its end likewise:
     /// `Channel::<B, A>::from(streampipe::inherited()?)`.
     ///
     /// # Examples

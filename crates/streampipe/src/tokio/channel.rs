@@ -103,7 +103,10 @@ impl<A: Serialize, B: DeserializeOwned> Channel<A, B> {
         let sending = send(&self.line, Kind::Request, call.id, packed);
         let arrived = match self.line.call(call.id, sending).await {
             Ok(arrived) => arrived,
-            Err(reason) => return Err(CallError::NotSent(SendError::new(request.back(), reason))),
+            Err(reason) => {
+                call.cancel();
+                return Err(CallError::NotSent(SendError::new(request.back(), reason)));
+            }
         };
         shuttle::answer(arrived.map_err(CallError::NotReceived)?)
     }
@@ -330,15 +333,8 @@ async fn send(
 impl<A, B> TryFrom<crate::Channel<A, B>> for Channel<A, B> {
     type Error = io::Error;
 
-    /// # Errors
-    ///
-    /// Those of the runtime's registration; a channel with a [`Request`](crate::Request) that is not answered yet.
     fn try_from(channel: crate::Channel<A, B>) -> io::Result<Self> {
-        let core = channel.try_into_core().ok_or_else(|| {
-            let text = "a request of this channel is not answered yet";
-            io::Error::new(io::ErrorKind::ResourceBusy, text)
-        })?;
-        Ok(Self { line: Arc::new(Line::new(core)?), values: PhantomData })
+        Ok(Self { line: Arc::new(Line::new(channel.into_core())?), values: PhantomData })
     }
 }
 

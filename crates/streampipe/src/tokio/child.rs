@@ -45,6 +45,17 @@ impl Child {
         self.child.take_stream().map(Stream::try_from).transpose()
     }
 
+    /// Takes our end of the pipe out of the child as a channel, as [`Child::take_channel`](crate::Child::take_channel);
+    /// `None` if it was taken. Drop it before you [`wait`](Self::wait).
+    ///
+    /// # Errors
+    ///
+    /// Those of the runtime's registration.
+    #[cfg(feature = "serde")]
+    pub fn take_channel<A, B>(&mut self) -> io::Result<Option<super::Channel<A, B>>> {
+        self.child.take_channel().map(super::Channel::try_from).transpose()
+    }
+
     /// Waits until the child has ended, as [`Child::wait`](crate::Child::wait): our direction ends first, if our end
     /// was not taken.
     ///

@@ -44,8 +44,8 @@ impl HasEnd for Shared {
 }
 
 impl Line {
-    pub(super) fn new(core: Core) -> io::Result<Self> {
-        let ready = Readiness::new(Shared(Arc::new(core)))?;
+    pub(super) fn new(core: Arc<Core>) -> io::Result<Self> {
+        let ready = Readiness::new(Shared(core))?;
         let (reading, sending) = (Mutex::default(), Mutex::default());
         Ok(Self { ready, reading, sending, regretted: Notify::new() })
     }
@@ -144,6 +144,6 @@ impl Line {
     }
 
     pub(super) fn shutdown(&self, how: std::net::Shutdown) -> io::Result<()> {
-        self.core().end().shutdown(how)
+        self.core().shutdown(how)
     }
 }

@@ -109,7 +109,7 @@ impl TryFrom<crate::RawChannel> for RawChannel {
     type Error = io::Error;
 
     fn try_from(channel: crate::RawChannel) -> io::Result<Self> {
-        Ok(Self { line: Line::new(channel.into_core())? })
+        Ok(Self { line: Line::new(channel.into_core().into())? })
     }
 }
 

@@ -198,6 +198,16 @@ impl TryFrom<crate::Stream> for Stream {
     }
 }
 
+/// Must be done within a runtime. If that cannot register it, it is dropped.
+#[cfg(feature = "serde")]
+impl<A, B> TryFrom<Stream> for super::Channel<A, B> {
+    type Error = io::Error;
+
+    fn try_from(stream: Stream) -> io::Result<Self> {
+        stream.into_inner().try_into()
+    }
+}
+
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ready.get().as_fd()

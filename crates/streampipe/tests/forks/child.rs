@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use streampipe::os::linux::ChildExt;
-use streampipe::{Child, Fork, ForkRefused, StatusUnavailable, Stream, fork};
+use streampipe::{Child, Fork, ForkRefused, RawChannel, StatusUnavailable, Stream, fork};
 
 use crate::support::{self, Descriptors, FreeDescriptors};
 
@@ -16,6 +16,7 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("both_directions_work_and_the_status_comes_back", both_directions_work),
     ("a_process_with_threads_is_refused_until_they_are_joined", threads_are_refused),
     ("what_the_child_drops_disturbs_nothing_in_the_parent", drops_do_not_disturb),
+    ("a_fork_has_no_duty_to_answer_what_its_parent_received", a_fork_has_no_duty_to_answer),
     ("a_killed_child_is_told_apart_from_one_that_exited", killed_is_told_apart),
     ("waiting_is_bounded_where_it_says_so", waiting_is_bounded),
     ("a_child_dropped_after_its_end_leaves_no_zombie", dropped_after_end),
@@ -85,6 +86,31 @@ fn threads_are_refused() {
         let (_stream, mut child) = forked(|_| 0);
         assert!(child.wait().expect("a status").success());
     }
+}
+
+/// A request that was received before is a copy in the child: dropped there, nobody is told anything.
+fn a_fork_has_no_duty_to_answer() {
+    let (client, server) = RawChannel::pair().expect("a pair");
+    let (mut caller, _caller_end) = match fork().expect("a fork") {
+        Fork::Parent { child, stream } => (child, stream),
+        Fork::Child { .. } => {
+            drop(server);
+            let answer = client.call(b"who?", &[]);
+            std::process::exit(i32::from(!answer.is_ok_and(|it| it.bytes == b"the parent")));
+        }
+    };
+    drop(client);
+    let request = server.recv_request().expect("a request");
+    let (mut child, _end) = match fork().expect("a fork") {
+        Fork::Parent { child, stream } => (child, stream),
+        Fork::Child { .. } => {
+            drop((request, server));
+            std::process::exit(0);
+        }
+    };
+    assert!(child.wait().expect("a status").success());
+    request.answer(b"the parent", &[]).expect("room");
+    assert_eq!(caller.wait().expect("a status").code(), Some(0), "the answer is the only one");
 }
 
 fn drops_do_not_disturb() {

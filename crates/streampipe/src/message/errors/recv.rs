@@ -159,17 +159,11 @@ impl fmt::Display for RecvError {
     }
 }
 
+/// What is inside is said by the text itself, and is not a source of its own.
 impl error::Error for RecvError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::PeerGone(gone) => Some(gone),
-            Self::Torn(torn) => Some(torn),
-            Self::TooLarge(too_large) => Some(too_large),
-            Self::Malformed(malformed) => Some(malformed),
-            Self::WrongFd(wrong) => Some(wrong),
-            #[cfg(feature = "serde")]
-            Self::Undecodable(why) => Some(why),
-            Self::Io(error) => Some(error),
+            Self::Io(error) => error.source(),
             _ => None,
         }
     }

@@ -1,10 +1,15 @@
 use std::{error, fmt, io};
 
+use streampipe_sys::open::numbers;
+
 use crate::{FdError, PeerGone, RefusedFd};
 
 /// A message that was not sent; gives it back, if it was given away.
 ///
-/// Nothing of it reaches the peer, and the channel can be used further.
+/// Nothing of it reaches the peer, and the channel can be used further. (A send that may wait for ever, over a stream, and is
+/// refused by the system inside of the message's last frame ends the direction; the peer is told that it was torn.) What was sent
+/// of it is withdrawn with the next send, if not at once: a peer that sees the end before that sees it
+/// [`Torn`](crate::RecvError::Torn).
 ///
 /// # Examples
 ///
@@ -81,11 +86,13 @@ impl SendReason {
         if let Some(error) = inside.and_then(|inside| inside.downcast_ref::<FdError>()) {
             return Self::Fd(*error);
         }
+        if error.raw_os_error() == Some(numbers::EPERM) {
+            return Self::FdsRefused;
+        }
         match error.kind() {
             io::ErrorKind::WouldBlock => Self::Full,
             io::ErrorKind::TimedOut => Self::TimedOut,
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::Closed,
-            io::ErrorKind::PermissionDenied => Self::FdsRefused,
             _ => Self::Io(error),
         }
     }
@@ -121,15 +128,11 @@ impl<T> fmt::Debug for SendError<T> {
     }
 }
 
+/// What is inside is said by the text itself, and is not a source of its own.
 impl<T> error::Error for SendError<T> {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match &self.reason {
-            SendReason::PeerGone(gone) => Some(gone),
-            SendReason::RefusedFd(refused) => Some(refused),
-            SendReason::Fd(error) => Some(error),
-            #[cfg(feature = "serde")]
-            SendReason::Unencodable(why) => Some(why),
-            SendReason::Io(error) => Some(error),
+            SendReason::Io(error) => error.source(),
             _ => None,
         }
     }

@@ -3,6 +3,9 @@ use std::sync::{Mutex, PoisonError};
 /// How many buffers are kept.
 const BUFFERS: usize = 8;
 
+/// How much memory is kept beside the largest buffer.
+const BESIDE_THE_LARGEST: usize = 16 << 20;
+
 /// So much memory, a page, is not worth saving.
 const LITTLE: usize = 4096;
 
@@ -34,21 +37,32 @@ impl Pool {
         best.map_or_else(Vec::new, |(at, _)| buffers.remove(at))
     }
 
-    /// Keeps a buffer. If there are too many, that goes which has not been used for the longest time.
+    /// Keeps a buffer. If there are too many, or too much beside the largest, those go which have not been used for the
+    /// longest time.
     pub(in crate::message) fn give(&self, buffer: Vec<u8>) {
         let mut buffers = self.lock();
         if buffers.capacity() == 0 {
             buffers.reserve_exact(BUFFERS + 1);
         }
         buffers.push(buffer);
-        if buffers.len() > BUFFERS {
-            let gone = buffers.remove(0);
+        while let Some(at) = too_much(&buffers) {
+            let gone = buffers.remove(at);
             drop(buffers);
             drop(gone);
+            buffers = self.lock();
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
         self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Which buffer goes, if one has to.
+fn too_much(buffers: &[Vec<u8>]) -> Option<usize> {
+    let sizes = || buffers.iter().map(Vec::len).enumerate();
+    let (largest, size) = sizes().max_by_key(|it| it.1)?;
+    let others = sizes().map(|it| it.1).sum::<usize>() - size;
+    let has_to = buffers.len() > BUFFERS || others > BESIDE_THE_LARGEST;
+    (has_to && buffers.len() > 1).then_some(usize::from(largest == 0))
 }

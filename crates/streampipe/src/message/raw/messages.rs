@@ -1,3 +1,5 @@
+use std::iter::FusedIterator;
+
 use super::RawChannel;
 use crate::{Message, RecvError};
 
@@ -29,3 +31,5 @@ impl Iterator for Messages<'_> {
         }
     }
 }
+
+impl FusedIterator for Messages<'_> {}

@@ -8,7 +8,7 @@ use streampipe_wire::Kind;
 use super::{Messages, RawRequest};
 use crate::end::Waiting;
 use crate::message::{
-    Arrived, Budget, CallError, Core, Message, Outbound, RecvError, SendError, Want,
+    Arrived, Budget, CallError, Core, Message, Outbound, RecvError, SendError, SendReason, Want,
 };
 use crate::{ConvertError, FdPolicy, SeqPacket, Stream};
 
@@ -212,6 +212,21 @@ impl RawChannel {
         self.call_within(bytes, fds, waiting, waiting)
     }
 
+    /// Sends a request, and waits for its answer, at most until this instant.
+    ///
+    /// # Errors
+    ///
+    /// As [`call_timeout`](Self::call_timeout).
+    pub fn call_deadline(
+        &self,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+        deadline: Instant,
+    ) -> Result<Message, CallError> {
+        let waiting = Waiting::Until(deadline);
+        self.call_within(bytes, fds, waiting, waiting)
+    }
+
     /// Receives the next request.
     ///
     /// # Errors
@@ -237,6 +252,15 @@ impl RawChannel {
     /// As [`recv_timeout`](Self::recv_timeout).
     pub fn recv_request_timeout(&self, timeout: Duration) -> Result<RawRequest<'_>, RecvError> {
         self.request_within(Waiting::within(timeout))
+    }
+
+    /// Receives a request, waiting at most until this instant.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_request_timeout`](Self::recv_request_timeout).
+    pub fn recv_request_deadline(&self, deadline: Instant) -> Result<RawRequest<'_>, RecvError> {
+        self.request_within(Waiting::Until(deadline))
     }
 
     /// Returns how many answers came that nobody waited for any more; they were dropped, and their descriptors closed.
@@ -300,7 +324,7 @@ impl RawChannel {
     ///
     /// None on a pair.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.core.end().shutdown(how)
+        self.core.shutdown(how)
     }
 
     /// Keeps descriptors out, as [`Stream::refuse_fds`]; a message that has some all the same is
@@ -338,11 +362,15 @@ impl RawChannel {
         sending: Waiting,
         receiving: Waiting,
     ) -> Result<Message, CallError> {
+        if sending.is_over() {
+            return Err(CallError::NotSent(SendError::new((), SendReason::TimedOut)));
+        }
         let call = self.core.open_call();
         let request = Outbound { kind: Kind::Request, id: call.id, parts: &[bytes], fds };
-        self.core
-            .send(&request, sending)
-            .map_err(|reason| CallError::NotSent(SendError::new((), reason)))?;
+        if let Err(reason) = self.core.send(&request, sending) {
+            call.cancel();
+            return Err(CallError::NotSent(SendError::new((), reason)));
+        }
         let answer = self.core.receive(Want::Answer(call.id), receiving);
         let Arrived { kind, bytes, fds, .. } = answer.map_err(CallError::NotReceived)?;
         if kind == Kind::NoAnswer { Err(CallError::NoAnswer) } else { Ok(Message { bytes, fds }) }
@@ -368,7 +396,8 @@ impl<'channel> IntoIterator for &'channel RawChannel {
     }
 }
 
-/// Frames follow each other in the stream. What was received and held is not lost.
+/// Frames follow each other in the stream. Bytes that were received and held are not lost; descriptors that were, by a
+/// plain read, come at a time when none are due, which is [`RecvError::UnexpectedFds`].
 impl From<Stream> for RawChannel {
     fn from(stream: Stream) -> Self {
         Self { core: stream.into_core() }

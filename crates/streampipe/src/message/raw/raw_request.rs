@@ -1,6 +1,7 @@
 use std::fmt;
 use std::os::fd::BorrowedFd;
 
+use streampipe_sys::process::own_id;
 use streampipe_wire::Kind;
 
 use crate::SendError;
@@ -18,12 +19,14 @@ pub struct RawRequest<'channel> {
     core: &'channel Core,
     id: u64,
     is_answered: bool,
+    /// The process that received it; a fork of it has a copy, and no duty.
+    owner: u32,
 }
 
 impl<'channel> RawRequest<'channel> {
     pub(super) fn new(arrived: Arrived, core: &'channel Core) -> Self {
         let Arrived { id, bytes, fds, .. } = arrived;
-        Self { message: Message { bytes, fds }, core, id, is_answered: false }
+        Self { message: Message { bytes, fds }, core, id, is_answered: false, owner: own_id() }
     }
 
     /// Returns what was asked.
@@ -53,6 +56,9 @@ impl<'channel> RawRequest<'channel> {
 
 impl Drop for RawRequest<'_> {
     fn drop(&mut self) {
+        if own_id() != self.owner {
+            return;
+        }
         if self.is_answered {
             self.core.end_duty();
         } else {

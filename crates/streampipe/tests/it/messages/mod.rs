@@ -17,6 +17,8 @@ mod peer;
 mod payload;
 // What is sent arrives.
 mod raw;
+// What a review found.
+mod reviewed;
 // A stream cut at every byte.
 mod split;
 // The document and its examples.
