@@ -12,6 +12,7 @@ pub const ALL: &[&dyn Way] = &[
     &packets::Packets,
     &streampipe::TYPED,
     &streampipe::TYPED_STREAM,
+    &streampipe::TYPED_BUSY,
     &streampipe::RAW,
     &streampipe::RAW_STREAM,
     &ipc_channel::TYPED,

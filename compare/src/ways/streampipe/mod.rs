@@ -8,4 +8,4 @@ mod typed;
 
 pub(super) use self::tokio::{TokioRaw, TokioTyped};
 pub(super) use raw::{RAW, RAW_STREAM};
-pub(super) use typed::{TYPED, TYPED_STREAM};
+pub(super) use typed::{TYPED, TYPED_BUSY, TYPED_STREAM};

@@ -1,6 +1,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use streampipe::{Bytes, Channel, Fd};
@@ -19,13 +20,23 @@ pub const TYPED: StreampipeTyped = StreampipeTyped {
     name: "streampipe",
     title: "streampipe, typed",
     over: Over::Packets,
+    busy_poll: Duration::ZERO,
     beside: &["packets-raw", "ipc-typed"],
+};
+/// The same by ends that ask again for a while before they sleep: for two processors.
+pub const TYPED_BUSY: StreampipeTyped = StreampipeTyped {
+    name: "streampipe-busy",
+    title: "streampipe, typed, busy poll of 50 µs",
+    over: Over::Packets,
+    busy_poll: Duration::from_micros(50),
+    beside: &["ipc-typed"],
 };
 /// The same over a stream.
 pub const TYPED_STREAM: StreampipeTyped = StreampipeTyped {
     name: "streampipe-stream",
     title: "streampipe, typed, over a stream",
     over: Over::Bytes,
+    busy_poll: Duration::ZERO,
     beside: &["ipc-typed"],
 };
 
@@ -34,6 +45,7 @@ pub struct StreampipeTyped {
     name: &'static str,
     title: &'static str,
     over: Over,
+    busy_poll: Duration,
     beside: &'static [&'static str],
 }
 
@@ -53,7 +65,10 @@ impl Way for StreampipeTyped {
     fn open(&self, task: Task) -> io::Result<Box<dyn Driver>> {
         let (channel, peer) = self.over.start(self, task)?;
         Ok(match task.kind {
-            Kind::Messages => Box::new(Blocking::new(Typed::new(channel.into()), peer)),
+            Kind::Messages => {
+                channel.set_busy_poll(self.busy_poll);
+                Box::new(Blocking::new(Typed::new(channel.into()), peer))
+            }
             Kind::Descriptors => Box::new(Blocking::new(Passing::new(channel.into())?, peer)),
         })
     }
@@ -61,12 +76,22 @@ impl Way for StreampipeTyped {
     fn serve(&self, kind: Kind, _name: &str) -> io::Result<()> {
         let channel = inherited()?;
         match kind {
-            Kind::Messages => serve(Typed::new(channel.into())),
+            Kind::Messages => {
+                channel.set_busy_poll(self.busy_poll);
+                serve(Typed::new(channel.into()))
+            }
             Kind::Descriptors => serve(Passing::new(channel.into())?),
         }
     }
 
+    fn takes_part(&self, kind: Kind) -> bool {
+        self.busy_poll.is_zero() || matches!(kind, Kind::Messages)
+    }
+
     fn pairs(&self) -> Option<io::Result<Batch>> {
+        if !self.busy_poll.is_zero() {
+            return None;
+        }
         let over = self.over;
         Some(Ok(each(move || {
             let (ours, theirs) = over.both()?;
