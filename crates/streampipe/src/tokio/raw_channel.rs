@@ -4,9 +4,10 @@ use std::{fmt, io};
 
 use streampipe_wire::Kind;
 
+use super::RawRequest;
 use super::line::Line;
 use crate::message::{Arrived, Outbound, Want};
-use crate::{Budget, FdPolicy, Message, RecvError, SendError, SeqPacket, Stream};
+use crate::{Budget, CallError, FdPolicy, Message, RecvError, SendError, SeqPacket, Stream};
 
 /// A [`RawChannel`](crate::RawChannel) for tasks, of which many may use it at once.
 ///
@@ -66,6 +67,49 @@ impl RawChannel {
     pub async fn recv(&self) -> Result<Message, RecvError> {
         let Arrived { bytes, fds, .. } = self.line.receive(Want::Message).await?;
         Ok(Message { bytes, fds })
+    }
+
+    /// Sends a request, and waits for its answer, as [`RawChannel::call`](crate::RawChannel::call).
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before the request is sent, it is withdrawn; after that, the answer is dropped when it comes, and
+    /// [counted](Self::late_answers).
+    pub async fn call(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<Message, CallError> {
+        let call = self.line.core().open_call();
+        let request = Outbound { kind: Kind::Request, id: call.id, parts: &[bytes], fds };
+        let arrived = match self.line.call(call.id, self.line.send(&request)).await {
+            Ok(arrived) => arrived,
+            Err(reason) => {
+                call.cancel();
+                return Err(CallError::NotSent(SendError::new((), reason)));
+            }
+        };
+        let Arrived { kind, bytes, fds, .. } = arrived.map_err(CallError::NotReceived)?;
+        if kind == Kind::NoAnswer { Err(CallError::NoAnswer) } else { Ok(Message { bytes, fds }) }
+    }
+
+    /// Receives the next request, as [`RawChannel::recv_request`](crate::RawChannel::recv_request).
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no request is lost.
+    pub async fn recv_request(&self) -> Result<RawRequest<'_>, RecvError> {
+        Ok(RawRequest::new(self.line.receive(Want::Request).await?, &self.line))
+    }
+
+    /// Returns how many answers, and notes that there is none, came that nobody waited for any more.
+    #[must_use]
+    pub fn late_answers(&self) -> u64 {
+        self.line.core().late_answers()
     }
 
     /// Sets what this end is willing to take, as [`RawChannel::set_budget`](crate::RawChannel::set_budget).

@@ -24,9 +24,20 @@ pub struct RawRequest<'channel> {
 }
 
 impl<'channel> RawRequest<'channel> {
-    pub(super) fn new(arrived: Arrived, core: &'channel Core) -> Self {
+    pub(crate) fn new(arrived: Arrived, core: &'channel Core) -> Self {
         let Arrived { id, bytes, fds, .. } = arrived;
         Self { message: Message { bytes, fds }, core, id, is_answered: false, owner: own_id() }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Notes that somebody else has sent the answer.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn forget(mut self) {
+        self.is_answered = true;
     }
 
     /// Returns what was asked.

@@ -172,4 +172,28 @@ tests_alone! {
             server.await.expect("no panic").expect("an orderly end");
         });
     }
+
+    fn raw_calls_are_answered_or_told_that_they_are_not() {
+        block_on(async {
+            for (client, server) in raw_pairs() {
+                let fds = files(2, 0);
+                let calling = async {
+                    let answer = client.call(b"shout", &borrowed(&fds)).await.expect("an answer");
+                    let numbers: Vec<_> = answer.fds.into_iter().map(number_in).collect();
+                    assert_eq!((&answer.bytes[..], &numbers[..]), (&b"SHOUT"[..], &[0, 1][..]));
+                    let none = client.call(b"whisper", &[]).await;
+                    assert!(matches!(none, Err(CallError::NoAnswer)), "{none:?}");
+                };
+                let serving = async {
+                    let mut request = server.recv_request().await.expect("a request");
+                    let question = request.take_message();
+                    let answer = question.bytes.to_ascii_uppercase();
+                    request.answer(&answer, &borrowed(&question.fds)).await.expect("room");
+                    drop(server.recv_request().await.expect("a request"));
+                };
+                tokio::join!(calling, serving);
+                assert_eq!(client.late_answers(), 0);
+            }
+        });
+    }
 }
