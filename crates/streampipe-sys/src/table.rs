@@ -8,7 +8,6 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::cmsg::MAX_FDS;
 use crate::fd;
 
 /// Up to so many, opening them is cheaper than asking how many are open (measured with Linux 6.18: 0.15 µs
@@ -20,8 +19,8 @@ const MARGIN: u64 = 64;
 
 /// Looks whether so many descriptors can be opened now.
 ///
-/// It opens copies of the given one, at most [`MAX_FDS`], and closes them again, if it cannot tell otherwise.
-/// Another thread may take the room right after.
+/// It opens copies of the given one, and closes them again, if it cannot tell otherwise. Another thread may take the
+/// room right after.
 ///
 /// # Errors
 ///
@@ -38,8 +37,7 @@ pub fn look_for_room(count: usize, like: impl AsFd) -> io::Result<()> {
             Some(room) if room >= count as u64 + MARGIN => return Ok(()),
             _ => {}
         }
-        let opened: io::Result<Vec<OwnedFd>> =
-            (0..count.min(MAX_FDS)).map(|_| fd::duplicate(&like)).collect();
+        let opened: io::Result<Vec<OwnedFd>> = (0..count).map(|_| fd::duplicate(&like)).collect();
         opened.map(drop)
     };
     opened.map_err(|error: io::Error| match error.raw_os_error() {
@@ -49,15 +47,16 @@ pub fn look_for_room(count: usize, like: impl AsFd) -> io::Result<()> {
     })
 }
 
-/// The most descriptors that this process can ever have open, as things stand (`RLIMIT_NOFILE`).
+/// The most descriptors that this process can ever have open without more rights (the hard `RLIMIT_NOFILE`).
 #[must_use]
-pub fn limit() -> u64 {
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+pub fn hard_limit() -> u64 {
+    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
 }
 
 /// How many more can be opened at least, if that is known. (Since Linux 6.2 the size of `/proc/self/fd` is how many
 /// are open; before, it is 0.)
 fn count_room() -> Option<u64> {
     let open = u64::try_from(rustix::fs::stat("/proc/self/fd").ok()?.st_size).ok()?;
-    if open == 0 { None } else { Some(limit().saturating_sub(open)) }
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if open == 0 { None } else { Some(limit.saturating_sub(open)) }
 }

@@ -216,10 +216,10 @@ impl Partial {
     }
 }
 
-/// How many descriptors a message may have: no more than the table can ever hold.
+/// How many descriptors a message may have: no more than the table can ever hold, whatever its limit is now.
 fn most_fds(fds: u32, budget: &Budget) -> u32 {
     if fds <= CERTAIN {
         return budget.message_fds;
     }
-    budget.message_fds.min(u32::try_from(table::limit()).unwrap_or(u32::MAX))
+    budget.message_fds.min(u32::try_from(table::hard_limit()).unwrap_or(u32::MAX))
 }

@@ -169,7 +169,7 @@ impl Incoming {
     /// Else a part of them would fill the table and stay there, waiting for room for the others.
     fn look_for_room(&self, inlet: &Inlet<'_>, taken: usize) -> Result<(), RecvError> {
         let all = self.current.map_or(0, |it| it.rest_fds as usize);
-        if taken == 0 || all <= taken || !inlet.carrier.end.is_readable().map_err(RecvError::Io)? {
+        if taken == 0 || all <= taken || !inlet.carrier.end.is_readable() {
             return Ok(());
         }
         table::look_for_room(all, inlet.carrier.end.as_fd())
