@@ -315,13 +315,8 @@ impl<A: Serialize, B: DeserializeOwned> Channel<A, B> {
             let (question, responder) = match self.recv_request() {
                 Ok(request) => request.into_parts(),
                 Err(RecvError::Closed) => return Ok(()),
-                // The caller was told, and the next request may be a better one.
-                Err(
-                    RecvError::Undecodable(_)
-                    | RecvError::TooLarge(_)
-                    | RecvError::WrongFd(_)
-                    | RecvError::FdsLost { .. },
-                ) => continue,
+                // The caller was told.
+                Err(error) if error.is_of_one_message() => continue,
                 Err(error) => return Err(error),
             };
             // An answer that is not sent is one that the caller is told is missing; if the peer is gone, the next

@@ -164,12 +164,7 @@ impl<A: Serialize, B: DeserializeOwned> Channel<A, B> {
                 Ok(request) => request.into_parts(),
                 Err(RecvError::Closed) => return Ok(()),
                 // As in `Channel::serve` for threads.
-                Err(
-                    RecvError::Undecodable(_)
-                    | RecvError::TooLarge(_)
-                    | RecvError::WrongFd(_)
-                    | RecvError::FdsLost { .. },
-                ) => continue,
+                Err(error) if error.is_of_one_message() => continue,
                 Err(error) => return Err(error),
             };
             // As in `Channel::serve` for threads.

@@ -107,6 +107,15 @@ impl RecvError {
         }
     }
 
+    /// Whether it is about one message, which its sender is told of if it was a request: the next may be better.
+    #[cfg(feature = "serde")]
+    pub(crate) fn is_of_one_message(&self) -> bool {
+        matches!(
+            self,
+            Self::Undecodable(_) | Self::TooLarge(_) | Self::WrongFd(_) | Self::FdsLost { .. }
+        )
+    }
+
     /// What the system said when this end was read.
     pub(in crate::message) fn from_end(error: io::Error) -> Self {
         let inside = error.get_ref().and_then(|inside| inside.downcast_ref::<PeerGone>());
