@@ -177,3 +177,11 @@ pub fn asleep_in(pid: i32) -> Option<AsleepIn> {
         _ => None,
     }
 }
+
+/// On which processor this thread runs; it may be another one by now.
+#[must_use]
+pub fn processor() -> Option<u32> {
+    // SAFETY: a question without arguments.
+    let number = unsafe { libc::sched_getcpu() };
+    u32::try_from(number).ok()
+}

@@ -138,6 +138,28 @@ pub fn peer_has_finished(fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(watched[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP))
 }
 
+/// What a look at a socket says that is used for its notes and its end alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// Something came, or nothing will.
+    pub readable: bool,
+    /// The last copy of the other end was closed.
+    pub hung_up: bool,
+}
+
+/// Looks at a socket. Never blocks.
+///
+/// # Errors
+///
+/// Those of `ppoll(2)`, `EINTR` excepted.
+pub fn glance(fd: BorrowedFd<'_>) -> io::Result<Glance> {
+    let mut watched = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| poll(&mut watched, Some(&Timespec::default())))?;
+    let events = watched[0].revents();
+    let readable = events.contains(PollFlags::IN);
+    Ok(Glance { readable, hung_up: events.contains(PollFlags::HUP) })
+}
+
 fn poll_until(watched: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<Ready> {
     loop {
         let left = deadline.map(timespec_until);

@@ -8,6 +8,7 @@
 //! - [`Decoder`] finds the frames in a stream of bytes, wherever that is cut; [`parse_packet`] in a packet, which
 //!   is one frame.
 //! - [`Sequence`] checks that frames that follow each other make up messages. The decoder has one inside.
+//! - [`Note`] is what goes over the lifeline of a ring.
 //!
 //! # Examples
 //!
@@ -43,6 +44,7 @@ mod frames;
 mod header;
 mod kind;
 mod malformed;
+mod note;
 mod packet;
 mod sequence;
 mod torn;
@@ -52,6 +54,7 @@ pub use frames::{Frame, Frames, Totals};
 pub use header::{HEADER_LEN, Header, MAGIC, VERSION};
 pub use kind::Kind;
 pub use malformed::Malformed;
+pub use note::{BadNote, NOTE_LEN, Note};
 pub use packet::parse_packet;
 pub use sequence::{MAX_FDS, MAX_PAYLOAD, Place, Sequence};
 pub use torn::Torn;

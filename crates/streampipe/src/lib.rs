@@ -8,6 +8,7 @@
 //! |---|---|
 //! | make a stream pipe | [`pair`], [`Stream`] |
 //! | make the call itself, with the standard's errors | [`socketpair`] |
+//! | be as fast as memory | [`Builder`] with [`Engine::Ring`] |
 //! | carry whole packets | [`SeqPacket`]; with its traps, [`Datagram`] |
 //! | pass descriptors | [`Stream::send_fds`], [`Stream::recv_fds`]; keep them out: [`Stream::refuse_fds`] |
 //! | say what a passed descriptor must be | [`FdRule`]; for all that come and go: [`FdPolicy`] |
@@ -69,9 +70,11 @@ pub mod os;
 mod policy;
 mod process;
 mod relay;
+mod ring;
 mod spawn;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+mod turn;
 mod zygote;
 
 pub use call::{Family, Type, UnsupportedPair, socketpair};
@@ -93,8 +96,10 @@ pub use process::{
     Child, Fork, ForkRefused, StatusUnavailable, StopSchedule, fork, fork_unchecked,
 };
 pub use relay::{CopyError, copy_both, copy_both_timeout};
+pub use ring::{Builder, Engine, Poisoned, Readable, Reserved, Wait};
 pub use spawn::{Command, Inheritable, Resource, SpawnError, SpawnStep, Stdio, UnreadableCommand};
-pub use streampipe_wire::{Malformed, Torn};
+pub use streampipe_ring::Corrupt;
+pub use streampipe_wire::{BadNote, Malformed, Torn};
 pub use zygote::{Death, Deaths, Worker, Zygote};
 
 /// The README's examples, compiled and run.

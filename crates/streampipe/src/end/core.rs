@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use streampipe_ring::Half;
 use streampipe_sys::cmsg::MAX_FDS;
 use streampipe_sys::message::{self, Blocking, Carries, Received};
 use streampipe_sys::open::{self, numbers};
@@ -30,12 +31,13 @@ use super::watch::Life;
 use super::watch::Watch;
 use super::{ConvertError, FdError};
 use crate::call::{Family, Type};
+use crate::ring::{Line, Ring, Taking, Wait};
 
 /// The most buffers one call takes (`UIO_MAXIOV`); the rest waits for the next call, as in std.
 const MOST_BUFFERS: usize = 1024;
 
 /// Held from a look for room in the descriptor table until what comes has taken it.
-static ROOM: Mutex<()> = Mutex::new(());
+pub(crate) static ROOM: Mutex<()> = Mutex::new(());
 
 const NO_FDS_IN_PIPES: &str = "this end is two pipes, and descriptors travel over sockets only";
 
@@ -50,6 +52,8 @@ pub(crate) struct End {
     pub(super) outlet: Option<Arc<Outlet>>,
     /// The process whose death ends every wait.
     pub(super) watch: Option<Watch>,
+    /// What carries the bytes if not the socket. Behind `fd`: who is woken by its drop finds that closed.
+    ring: Option<Arc<Ring>>,
 }
 
 impl End {
@@ -60,7 +64,7 @@ impl End {
     }
 
     fn new(link: Link, fd: OwnedFd) -> Self {
-        Self { link, fd, modes: Modes::default(), outlet: None, watch: None }
+        Self { link, fd, modes: Modes::default(), outlet: None, watch: None, ring: None }
     }
 
     /// An end that is two pipes, one to read from and one to write to.
@@ -70,6 +74,29 @@ impl End {
         let outlet = Some(Arc::new(Outlet::new(writer)));
         let link = Link::for_one(reader.as_raw_fd());
         Self { outlet, ..Self::new(link, reader) }
+    }
+
+    /// From now on, bytes go through the ring, and the socket is its lifeline.
+    pub(crate) fn run_over(&mut self, ring: Ring) {
+        self.ring = Some(Arc::new(ring));
+    }
+
+    /// The ring, and what it needs of this handle.
+    #[inline]
+    pub(crate) fn ring(&self) -> Option<(&Ring, Line<'_>)> {
+        let ring = self.ring.as_deref()?;
+        let line = Line {
+            fd: self.fd.as_fd(),
+            watch: self.watch.as_ref(),
+            wait: self.modes.wait(),
+            refuses_fds: self.refuses_fds(),
+        };
+        Some((ring, line))
+    }
+
+    #[inline]
+    pub(crate) fn is_ring(&self) -> bool {
+        self.ring.is_some()
     }
 
     /// From now on, no wait of this handle, or of one made from it, outlasts the process.
@@ -123,6 +150,7 @@ impl End {
             modes: self.modes.clone(),
             outlet: self.outlet.clone(),
             watch: self.watch.clone(),
+            ring: self.ring.clone(),
         })
     }
 
@@ -136,6 +164,15 @@ impl End {
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        if let Some(ring) = &self.ring {
+            if how != Shutdown::Read {
+                ring.end(Half::Writing, self.fd.as_fd())?;
+            }
+            if how != Shutdown::Write {
+                ring.end(Half::Reading, self.fd.as_fd())?;
+            }
+            return Ok(());
+        }
         let Some(outlet) = &self.outlet else {
             return sockopt::shutdown(self.fd.as_fd(), how);
         };
@@ -156,13 +193,17 @@ impl End {
         // First, so that nothing is handed over between the two steps.
         self.side().refuse(Refusal::OnReceipt);
         self.side().close_held_fds();
+        if let Some((ring, line)) = self.ring() {
+            ring.close_held_fds(&line)?;
+        }
         match sockopt::refuse_rights(self.fd.as_fd()) {
             Ok(()) => {}
             // Linux before 6.16: closing what arrives is all there is.
             Err(error) if error.raw_os_error() == Some(numbers::ENOPROTOOPT) => return Ok(()),
             Err(error) => return Err(error),
         }
-        if queue::fds_queued(&self.fd) == Some(0) {
+        // Of a ring, notes go on coming through the lifeline, and are asked for what came with them.
+        if self.ring.is_none() && queue::fds_queued(&self.fd) == Some(0) {
             self.side().refuse(Refusal::ByKernel);
         }
         Ok(())
@@ -178,6 +219,12 @@ impl End {
     pub(crate) fn read(&self, buffer: &mut [u8], waiting: Waiting) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
+        }
+        if let Some((ring, line)) = self.ring() {
+            if self.side().held().is_none() {
+                let buffers = &mut [IoSliceMut::new(buffer)];
+                return ring.read(&line, buffers, Taking::Bytes, waiting).map(|it| it.len);
+            }
         }
         if self.side().refusal() == Refusal::ByKernel && self.side().held().is_none() {
             return self.patiently(Interest::Readable, waiting, |blocking| {
@@ -208,6 +255,9 @@ impl End {
             self.side().settle(&mut held);
             return Ok(moved);
         }
+        if let Some((ring, line)) = self.ring() {
+            return ring.read(&line, buffers, Taking::Bytes, waiting).map(|it| it.len);
+        }
         let received = self.receive(buffers, waiting)?;
         if received.len == 0 && self.side().held().is_some() {
             // While this call slept, another thread met descriptors: that comes before the end.
@@ -233,6 +283,10 @@ impl End {
         let buffers = &mut [IoSliceMut::new(buffer)];
         if let Some(taken) = self.take_held_fds(buffers) {
             return Ok(taken);
+        }
+        if let Some((ring, line)) = self.ring() {
+            let received = ring.read(&line, buffers, Taking::Fds, waiting)?;
+            return Ok((received.len, received.fds));
         }
         let received = self.receive(buffers, waiting)?;
         if received.len == 0 {
@@ -263,6 +317,9 @@ impl End {
 
     #[inline]
     pub(crate) fn write(&self, bytes: &[u8], waiting: Waiting) -> io::Result<usize> {
+        if let Some((ring, line)) = self.ring() {
+            return ring.write(&line, &[IoSlice::new(bytes)], waiting);
+        }
         if let Some(outlet) = &self.outlet {
             return self.write_to_pipe(outlet, &[IoSlice::new(bytes)], waiting);
         }
@@ -277,6 +334,9 @@ impl End {
         waiting: Waiting,
     ) -> io::Result<usize> {
         let bytes = &bytes[..bytes.len().min(MOST_BUFFERS)];
+        if let Some((ring, line)) = self.ring() {
+            return ring.write(&line, bytes, waiting);
+        }
         if let Some(outlet) = &self.outlet {
             return self.write_to_pipe(outlet, bytes, waiting);
         }
@@ -318,6 +378,9 @@ impl End {
         if let Some(held) = self.take_anything_held(buffers) {
             return Ok(held);
         }
+        if let Some((ring, line)) = self.ring() {
+            return ring.read(&line, buffers, Taking::Due(due), waiting);
+        }
         if self.outlet.is_some() {
             return self.receive(buffers, waiting);
         }
@@ -350,7 +413,7 @@ impl End {
 
     /// Asks for room for so many bytes on their way, if there is less; the system may give less.
     pub(crate) fn make_room(&self, bytes: usize) -> io::Result<()> {
-        if self.outlet.is_some() {
+        if self.outlet.is_some() || self.is_ring() {
             return Ok(());
         }
         sockopt::make_send_room(self.fd.as_fd(), bytes)
@@ -358,6 +421,9 @@ impl End {
 
     /// How many bytes may be on their way at most; more than it ever is if that is not known.
     pub(crate) fn send_room(&self) -> usize {
+        if let Some(ring) = &self.ring {
+            return ring.capacity();
+        }
         if self.outlet.is_some() {
             return usize::MAX;
         }
@@ -375,6 +441,9 @@ impl End {
 
     /// Whether there is something to receive, or the end.
     pub(crate) fn is_readable(&self) -> bool {
+        if let Some((ring, line)) = self.ring() {
+            return ring.is_readable(&line);
+        }
         // A process that may open nothing may not poll: `EINVAL`.
         wait::is_readable(self.fd.as_fd()).unwrap_or(true)
     }
@@ -384,29 +453,71 @@ impl End {
         self.side().held().is_some()
     }
 
+    /// How many bytes there are to receive.
+    pub(crate) fn bytes_queued(&self) -> io::Result<u64> {
+        match self.ring() {
+            Some((ring, line)) => ring.bytes_queued(&line),
+            None => queue::bytes_queued(self.fd.as_fd()),
+        }
+    }
+
+    /// Sets the send buffer's size in bytes, and returns it; of a ring, it stays what it is.
+    pub(super) fn set_send_buffer_size(&self, bytes: usize) -> io::Result<usize> {
+        if !self.is_ring() {
+            sockopt::set_send_buffer_size(self.as_fd(), bytes)?;
+        }
+        self.send_buffer_size()
+    }
+
+    pub(super) fn send_buffer_size(&self) -> io::Result<usize> {
+        match &self.ring {
+            Some(ring) => Ok(ring.capacity()),
+            None => sockopt::send_buffer_size(self.as_fd()),
+        }
+    }
+
+    pub(super) fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<usize> {
+        if !self.is_ring() {
+            sockopt::set_recv_buffer_size(self.as_fd(), bytes)?;
+        }
+        self.recv_buffer_size()
+    }
+
+    pub(super) fn recv_buffer_size(&self) -> io::Result<usize> {
+        match &self.ring {
+            Some(ring) => Ok(ring.capacity()),
+            None => sockopt::recv_buffer_size(self.as_fd()),
+        }
+    }
+
     pub(crate) fn is_two_pipes(&self) -> bool {
         self.outlet.is_some()
     }
 
-    #[cfg(feature = "tokio")]
     /// The writing pipe, if this end is two; while somebody holds it, it does not close.
     #[cfg(feature = "tokio")]
     pub(crate) fn outlet_pipe(&self) -> Option<Arc<OwnedFd>> {
         self.outlet.as_ref().and_then(|outlet| outlet.pipe())
     }
 
-    #[cfg(feature = "tokio")]
     /// The process at the other end, if it is known.
     #[cfg(feature = "tokio")]
     pub(crate) fn watched(&self) -> Option<BorrowedFd<'_>> {
         self.watch.as_ref().map(|watch| watch.pidfd())
     }
 
-    #[cfg(feature = "tokio")]
     /// Whether that process was seen to have ended.
     #[cfg(feature = "tokio")]
     pub(crate) fn is_known_to_be_gone(&self) -> bool {
         self.watch.as_ref().is_some_and(|watch| watch.known_life() != Life::Lives)
+    }
+
+    pub(super) fn set_wait(&self, wait: Wait) {
+        self.modes.set_wait(wait);
+    }
+
+    pub(super) fn wait(&self) -> Wait {
+        self.modes.wait()
     }
 
     /// Says that the peer is not trusted.
@@ -483,6 +594,13 @@ impl End {
             if let Some(index) = self.link.find_own(given) {
                 return Err(FdError::OverItself { index }.into());
             }
+        }
+        if let Some((ring, line)) = self.ring() {
+            return if fds.is_empty() {
+                ring.write(&line, parts, waiting)
+            } else {
+                ring.send_fds(&line, parts, fds, waiting)
+            };
         }
         self.patiently(Interest::Writable, waiting, |blocking| {
             message::send_with_fds(self.fd.as_fd(), parts, fds, blocking)

@@ -158,8 +158,7 @@ macro_rules! handle_methods {
         /// ```
         #[doc(alias = "SO_SNDBUF")]
         pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<usize> {
-            sockopt::set_send_buffer_size(self.end.as_fd(), bytes)?;
-            sockopt::send_buffer_size(self.end.as_fd())
+            self.end.set_send_buffer_size(bytes)
         }
 
         /// Returns the send buffer's size in bytes of kernel memory.
@@ -168,7 +167,7 @@ macro_rules! handle_methods {
         ///
         /// Those of `getsockopt(2)`.
         pub fn send_buffer_size(&self) -> io::Result<usize> {
-            sockopt::send_buffer_size(self.end.as_fd())
+            self.end.send_buffer_size()
         }
 
         /// Asks for a receive buffer of so many bytes; returns the size the kernel gave.
@@ -181,8 +180,7 @@ macro_rules! handle_methods {
         /// Those of `setsockopt(2)`.
         #[doc(alias = "SO_RCVBUF")]
         pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<usize> {
-            sockopt::set_recv_buffer_size(self.end.as_fd(), bytes)?;
-            sockopt::recv_buffer_size(self.end.as_fd())
+            self.end.set_recv_buffer_size(bytes)
         }
 
         /// Returns the receive buffer's size in bytes of kernel memory.
@@ -191,7 +189,7 @@ macro_rules! handle_methods {
         ///
         /// Those of `getsockopt(2)`.
         pub fn recv_buffer_size(&self) -> io::Result<usize> {
-            sockopt::recv_buffer_size(self.end.as_fd())
+            self.end.recv_buffer_size()
         }
 
         /// Refuses descriptors from the peer, from now on.

@@ -26,8 +26,8 @@ pub use peer::Peer;
 pub use seqpacket::SeqPacket;
 pub use stream::Stream;
 
-pub(crate) use core::End;
+pub(crate) use core::{End, ROOM};
 pub(crate) use modes::Waiting;
-pub(crate) use watch::Watch;
+pub(crate) use watch::{Life, Watch};
 
 pub use stream::pair;

@@ -2,8 +2,10 @@
 //! other process shares (invariant 8).
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+
+use crate::ring::Wait;
 
 /// How long one operation may wait, as an instant: one deadline for all its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +42,8 @@ impl Waiting {
 pub(super) struct Modes {
     nonblocking: AtomicBool,
     wary: AtomicBool,
+    /// How it waits for a ring.
+    wait: AtomicU8,
     read_timeout: Timeout,
     write_timeout: Timeout,
 }
@@ -60,6 +64,15 @@ impl Modes {
 
     pub(super) fn is_wary(&self) -> bool {
         self.wary.load(Relaxed)
+    }
+
+    pub(super) fn set_wait(&self, wait: Wait) {
+        self.wait.store(wait.to_number(), Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn wait(&self) -> Wait {
+        Wait::from_number(self.wait.load(Relaxed))
     }
 
     pub(super) fn read_timeout(&self) -> &Timeout {
@@ -100,6 +113,7 @@ impl Clone for Modes {
         let copy = Self::default();
         copy.set_nonblocking(self.is_nonblocking());
         copy.wary.store(self.is_wary(), Relaxed);
+        copy.set_wait(self.wait());
         copy.read_timeout.0.store(self.read_timeout.0.load(Relaxed), Relaxed);
         copy.write_timeout.0.store(self.write_timeout.0.load(Relaxed), Relaxed);
         copy

@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use streampipe_sys::message::Blocking;
-use streampipe_sys::queue;
 use streampipe_sys::wait::{Interest, Ready, Woken, pause, wait, wait_beside};
 
 use super::core::End;
@@ -134,11 +133,14 @@ impl End {
         let writes = interests.contains(&Interest::Writable);
         // Only then, and for a slice: while somebody holds it, the pipe cannot close.
         let pipe = self.outlet.as_ref().filter(|_| writes).and_then(|outlet| outlet.pipe());
+        let is_ring = self.is_ring();
         let place = |interest| match (&pipe, interest) {
             (Some(pipe), Interest::Writable) => pipe.as_fd(),
             _ => self.fd.as_fd(),
         };
-        let own = interests.iter().map(|&interest| (place(interest), interest));
+        // Of a ring, the lifeline tells of room, too.
+        let what = |interest| if is_ring { Interest::Readable } else { interest };
+        let own = interests.iter().map(|&interest| (place(interest), what(interest)));
         let watch = self.watch.as_ref().filter(|_| !interests.is_empty());
         let life = watch.map(|watch| watch.life().unwrap_or(Life::Lives));
         let process = watch.filter(|_| life == Some(Life::Lives));
@@ -165,7 +167,7 @@ impl End {
         if life != Life::Gone || self.side().held().is_some() {
             return Ok(None);
         }
-        queue::bytes_queued(self.fd.as_fd()).map(Some)
+        self.bytes_queued().map(Some)
     }
 
     pub(super) fn gone(&self) -> io::Error {

@@ -4,8 +4,6 @@ use std::process::Stdio;
 use std::time::Duration;
 use std::{fmt, io};
 
-use streampipe_sys::sockopt;
-
 use super::ConvertError;
 use super::core::End;
 use super::handle::{handle_methods, handle_traits};

@@ -6,8 +6,6 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::Duration;
 
-use streampipe_sys::sockopt;
-
 use super::core::End;
 use super::handle::{handle_methods, handle_traits};
 use super::modes::Waiting;
@@ -15,6 +13,7 @@ use super::patience::Look;
 use super::{ConvertError, ReadHalf, WriteHalf};
 use crate::call::Type;
 use crate::message::{Carries, Core};
+use crate::ring::{Engine, Readable, Reserved, Wait};
 
 const KIND: Type = Type::STREAM;
 
@@ -160,6 +159,55 @@ impl Stream {
         self.end.recv_fds(buffer, self.end.modes.reading())
     }
 
+    /// What carries the bytes of this end.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        if self.end.is_ring() { Engine::Ring } else { Engine::Socket }
+    }
+
+    /// How this handle waits, if its engine is the ring; else it is of no meaning. [`Wait::Adaptive`] unless set.
+    pub fn set_wait(&self, wait: Wait) {
+        self.end.set_wait(wait);
+    }
+
+    /// How this handle waits.
+    #[must_use]
+    pub fn wait_policy(&self) -> Wait {
+        self.end.wait()
+    }
+
+    /// Waits for room for `len` bytes in the ring, to be written in place and published at once.
+    ///
+    /// Waits within the write timeout. While the room is held, other writes of this process on this end wait.
+    ///
+    /// # Errors
+    ///
+    /// As `write`; `InvalidInput` for more than the capacity; `Unsupported` if the engine is not the ring.
+    ///
+    /// # Examples
+    ///
+    /// See [`Reserved`].
+    pub fn reserve(&mut self, len: usize) -> io::Result<Reserved<'_>> {
+        let (ring, line) = self.end.ring().ok_or_else(not_a_ring)?;
+        ring.reserve(line, len, self.end.modes.writing())
+    }
+
+    /// Waits for something to read in the ring, or its end, to be copied out where it lies and given back at once.
+    ///
+    /// Waits within the read timeout. While it is held, other reads of this process on this end wait.
+    ///
+    /// # Errors
+    ///
+    /// As `read`, with descriptors as there; `Unsupported` if the engine is not the ring.
+    ///
+    /// # Examples
+    ///
+    /// See [`Readable`].
+    pub fn readable(&mut self) -> io::Result<Readable<'_>> {
+        let (ring, line) = self.end.ring().ok_or_else(not_a_ring)?;
+        ring.readable(line, self.end.modes.reading())
+    }
+
     /// Splits the end into a reading and a writing half that can move to two threads.
     ///
     /// # Examples
@@ -199,6 +247,10 @@ impl TryFrom<UnixStream> for Stream {
     fn try_from(stream: UnixStream) -> Result<Self, ConvertError> {
         Self::try_from(OwnedFd::from(stream))
     }
+}
+
+fn not_a_ring() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "only the ring engine has bytes in place")
 }
 
 impl Read for &Stream {

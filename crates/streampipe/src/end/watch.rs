@@ -22,7 +22,7 @@ pub(crate) struct Watch {
 
 /// What is known of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Life {
+pub(crate) enum Life {
     Lives,
     /// It has ended, and its end may still be closing, until then.
     Closing(Instant),
@@ -34,16 +34,16 @@ impl Watch {
         Self { pidfd, id, gone_since: Arc::default() }
     }
 
-    pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
 
-    pub(super) fn gone(&self) -> PeerGone {
+    pub(crate) fn gone(&self) -> PeerGone {
         PeerGone { id: self.id }
     }
 
     /// Looks at the process, and notes when it was first seen to have ended.
-    pub(super) fn life(&self) -> io::Result<Life> {
+    pub(crate) fn life(&self) -> io::Result<Life> {
         if self.gone_since.get().is_none() && has_ended(self.pidfd())? {
             self.gone_since.get_or_init(Instant::now);
         }

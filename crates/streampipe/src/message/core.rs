@@ -10,10 +10,10 @@ use super::incoming::{Effort, Incoming, Inlet};
 use super::mail::Mail;
 use super::outgoing::Outgoing;
 use super::payload::Pool;
-use super::turn::Turn;
 use super::{Budget, RecvError};
 use crate::FdPolicy;
 use crate::end::{End, Waiting};
+use crate::turn::Turn;
 
 pub(crate) use super::assembly::Arrived;
 pub(crate) use super::carrier::Carries;

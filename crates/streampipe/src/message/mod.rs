@@ -18,7 +18,6 @@ mod outgoing;
 mod payload;
 mod raw;
 mod sending;
-mod turn;
 
 pub use budget::Budget;
 pub use errors::{CallError, RecvError, SendError, SendReason, TooLarge};

@@ -7,8 +7,8 @@ use streampipe_wire::Kind;
 use super::SendReason;
 use super::core::Core;
 use super::outgoing::{Outbound, Outgoing, Posting};
-use super::turn::{Busy, Held};
 use crate::end::Waiting;
+use crate::turn::{Busy, Held};
 
 /// How many callers can be waiting to be told. Who asks more than that and reads nothing is not told.
 const REGRETS: usize = 65_536;

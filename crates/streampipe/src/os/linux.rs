@@ -7,6 +7,8 @@ use streampipe_sys::{queue, sockopt};
 
 use crate::{Child, Peer, Worker};
 
+pub use streampipe_sys::region::Trusted;
+
 /// What Linux knows of a [`Child`] and of a [`Worker`].
 pub trait ChildExt: sealed::Sealed {
     /// Borrows the pidfd: readable, for `poll` and its kin, once the child has ended.
@@ -103,7 +105,11 @@ pub trait EndExt: AsFd + sealed::Sealed {
     }
 }
 
-impl EndExt for crate::Stream {}
+impl EndExt for crate::Stream {
+    fn bytes_queued(&self) -> io::Result<u64> {
+        self.end.bytes_queued()
+    }
+}
 impl EndExt for crate::SeqPacket {}
 impl EndExt for crate::Datagram {}
 

@@ -115,7 +115,10 @@ impl<'end> Source<'end> {
     /// Reads as much as is queued now.
     fn read_what_was_left(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         let Some(place) = &self.place else { return Ok(()) };
-        let mut left = queue::bytes_queued(place.as_fd())?;
+        let mut left = match place {
+            Place::Pipe(pipe) => queue::bytes_queued(pipe)?,
+            Place::Stream(end) => end.bytes_queued()?,
+        };
         while left > 0 && self.place.is_some() {
             let most = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
             match self.step(&mut buffer[..most])? {

@@ -65,6 +65,16 @@ impl<T> Turn<T> {
         }
     }
 
+    /// Has the thing back from a thread of another process: of the parent, whose turn a fork has copied.
+    pub(crate) fn replace(&self, thing: T) {
+        self.lock().thing = Some(Box::new(thing));
+    }
+
+    /// Whether somebody has it.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.lock().thing.is_none()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Place<T>> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,0 +1,133 @@
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crate::position::advanced;
+use crate::producer::later;
+use crate::{Arm, Capacity, Corrupt, Sleep, View, Waitpoint, Word};
+
+/// The reading side of a ring.
+#[derive(Clone, Debug)]
+pub struct Consumer {
+    capacity: u64,
+    /// How much has been read and published.
+    head: u64,
+    /// How far the peer was seen to have written.
+    tail: u64,
+    /// How much had been read when it was last looked whether the peer sleeps.
+    told: u64,
+    taken: u64,
+}
+
+impl Consumer {
+    /// Of an empty ring.
+    #[must_use]
+    pub fn new(capacity: Capacity) -> Self {
+        Self { capacity: capacity.bytes(), head: 0, tail: 0, told: 0, taken: 0 }
+    }
+
+    /// Where the next byte is.
+    #[inline]
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// How much there is to read; looks at the peer's word only where nothing was known to be there.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt::Tail`].
+    #[inline]
+    pub fn available<W: Word>(&mut self, view: &View<'_, W>) -> Result<u64, Corrupt> {
+        if self.tail == self.head {
+            self.look(view)?;
+        }
+        Ok(self.tail.wrapping_sub(self.head))
+    }
+
+    /// Looks how far the peer has written.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt::Tail`].
+    #[inline]
+    pub fn look<W: Word>(&mut self, view: &View<'_, W>) -> Result<(), Corrupt> {
+        // Acquire: the bytes up to there are there.
+        let claimed = view.peer.tail.load(Acquire);
+        let limit = self.head.wrapping_add(self.capacity);
+        if advanced(self.tail, claimed, limit).is_none() {
+            return Err(Corrupt::Tail { claimed, possible: (self.tail, limit) });
+        }
+        self.tail = claimed;
+        Ok(())
+    }
+
+    /// Gives so many bytes back, no more than are available, which were copied or are not wanted; says whom to wake.
+    ///
+    /// Behind a fence, which is what looking costs, it looks only when all that was seen is read, or an eighth of the ring
+    /// since the last time: a sleeper waits for a quarter at least. In between it looks without, and may be late.
+    #[inline]
+    pub fn release<W: Word>(&mut self, bytes: u64, view: &View<'_, W>) -> Option<Sleep> {
+        debug_assert!(bytes <= self.tail.wrapping_sub(self.head));
+        self.head = self.head.wrapping_add(bytes);
+        view.own.head.store(self.head, Release);
+        let untold = self.head.wrapping_sub(self.told);
+        let must_look = self.head == self.tail || untold >= self.capacity / 8;
+        if must_look {
+            W::fence();
+        }
+        let woken = Arm::woken(view.peer.space_arm.load(Relaxed), self.told, self.head);
+        if must_look || woken.is_some() {
+            self.told = self.head;
+        }
+        woken
+    }
+
+    /// How many batches of descriptors the peer has sent that were not taken.
+    #[inline]
+    pub fn batches_left<W: Word>(&self, view: &View<'_, W>) -> u64 {
+        view.peer.batches.load(Acquire).wrapping_sub(self.taken)
+    }
+
+    /// How many batches of descriptors were taken.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Notes that a batch of descriptors was taken.
+    pub fn note_taken<W: Word>(&mut self, view: &View<'_, W>) {
+        self.taken = self.taken.wrapping_add(1);
+        view.own.taken.store(self.taken, Relaxed);
+    }
+
+    /// What to wait for until there is something to read.
+    #[must_use]
+    pub fn waitpoint(&self) -> Waitpoint {
+        Waitpoint { seen: self.tail, by: 1 }
+    }
+
+    /// Says that this side, which has read all it has seen, is about to sleep until there is more. Whoever calls it looks
+    /// once more before it sleeps.
+    pub fn arm<W: Word>(&self, sleep: Sleep, view: &View<'_, W>) {
+        view.own.data_arm.store(Arm { at: self.tail, sleep }.to_word(), Relaxed);
+        W::fence();
+    }
+
+    /// Goes on where another process stopped that had a copy of this end: from what it published.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt::Tail`].
+    pub fn resume<W: Word>(&mut self, view: &View<'_, W>) -> Result<(), Corrupt> {
+        let published = view.own.head.load(Acquire);
+        let claimed = view.peer.tail.load(Acquire);
+        let head = later(self.head, published);
+        if claimed.wrapping_sub(head) > self.capacity {
+            let possible = (head, head.wrapping_add(self.capacity));
+            return Err(Corrupt::Tail { claimed, possible });
+        }
+        self.taken = later(self.taken, view.own.taken.load(Relaxed));
+        (self.head, self.tail, self.told) = (head, claimed, head);
+        Ok(())
+    }
+}

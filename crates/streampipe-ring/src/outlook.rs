@@ -1,0 +1,73 @@
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::{Arm, Sleep, View, Word};
+
+/// What else than a position somebody who waits wants to hear of. All of it are hints, taken without a fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outlook {
+    ended: u64,
+    closings: u64,
+}
+
+impl Outlook {
+    /// How it looks now.
+    #[inline]
+    #[must_use]
+    pub fn of<W: Word>(view: &View<'_, W>) -> Self {
+        Self { ended: view.peer.ended.load(Relaxed), closings: view.peer.closings.load(Relaxed) }
+    }
+
+    /// Whether the peer has ended a half since.
+    #[inline]
+    #[must_use]
+    pub fn has_ended_since<W: Word>(self, view: &View<'_, W>) -> bool {
+        view.peer.ended.load(Relaxed) != self.ended
+    }
+
+    /// Whether the peer has closed a handle since.
+    #[inline]
+    #[must_use]
+    pub fn has_closed_since<W: Word>(self, view: &View<'_, W>) -> bool {
+        view.peer.closings.load(Relaxed) != self.closings
+    }
+}
+
+impl<W: Word> View<'_, W> {
+    /// Whether somebody waits at the lifeline for something to read, and could go on.
+    #[must_use]
+    pub fn is_reader_due(&self) -> bool {
+        let there = self.peer.tail.load(Relaxed) != self.own.head.load(Relaxed);
+        waits_at_lifeline(self.own.data_arm) && (there || self.peer.ended.load(Relaxed) != 0)
+    }
+
+    /// Whether somebody waits at the lifeline for room, and could go on.
+    #[must_use]
+    pub fn is_writer_due(&self, capacity: u64) -> bool {
+        let used = self.own.tail.load(Relaxed).wrapping_sub(self.peer.head.load(Relaxed));
+        let has_room = used < capacity || self.peer.ended.load(Relaxed) != 0;
+        waits_at_lifeline(self.own.space_arm) && has_room
+    }
+
+    /// Whether the peer claims to have written more than this.
+    #[must_use]
+    pub fn has_written_beyond(&self, position: u64) -> bool {
+        let beyond = self.peer.tail.load(Relaxed).wrapping_sub(position);
+        beyond != 0 && beyond < 1 << 63
+    }
+
+    /// Says on which processor this end is, as far as it knows.
+    pub fn show_processor(&self, number: Option<u32>) {
+        self.own.processor.store(number.map_or(0, |number| u64::from(number) + 1), Relaxed);
+    }
+
+    /// Whether the peer, when it last waited, was on the processor that this end showed.
+    #[must_use]
+    pub fn is_on_one_processor(&self) -> bool {
+        let shown = self.own.processor.load(Relaxed);
+        shown != 0 && self.peer.processor.load(Relaxed) == shown
+    }
+}
+
+fn waits_at_lifeline<W: Word>(word: &W) -> bool {
+    Arm::from_word(word.load(Relaxed)).is_some_and(|arm| arm.sleep == Sleep::AtLifeline)
+}

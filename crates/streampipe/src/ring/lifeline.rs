@@ -1,0 +1,153 @@
+//! The socket of a ring: notes that come over it, one at a time.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use streampipe_sys::message::{self, Blocking, Received, Sender};
+use streampipe_wire::{NOTE_LEN, Note};
+
+use super::Poisoned;
+
+/// How many batches of descriptors are held at most: the next one, and one that came while it was looked at.
+const MOST_HELD: usize = 2;
+
+/// What has come over the socket and was not taken yet.
+#[derive(Debug, Default)]
+pub(super) struct Lifeline {
+    batches: VecDeque<Batch>,
+    /// Who said hello, as far as the kernel attests it.
+    hello: Option<Option<Box<Sender>>>,
+    has_ended: bool,
+    /// Whether the reader, and the writer, was left a note since it last looked.
+    pub(super) left_a_note: [bool; 2],
+}
+
+/// Descriptors that were sent together.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// The position of the first byte they were sent with.
+    pub(super) at: u64,
+    pub(super) fds: Vec<OwnedFd>,
+    /// Whether there were more, for which there was no room.
+    pub(super) lost: bool,
+}
+
+/// What one look at the socket brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Nothing,
+    Note,
+    TheEnd,
+}
+
+/// Why a look at the socket failed.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Poisoned(Poisoned),
+    System(io::Error),
+}
+
+impl From<Poisoned> for Trouble {
+    fn from(poisoned: Poisoned) -> Self {
+        Self::Poisoned(poisoned)
+    }
+}
+
+impl Lifeline {
+    /// Takes one note, if one has come.
+    pub(super) fn listen(&mut self, fd: BorrowedFd<'_>) -> Result<Heard, Trouble> {
+        if self.has_ended {
+            return Ok(Heard::TheEnd);
+        }
+        let mut bytes = [0; NOTE_LEN];
+        let buffers = &mut [IoSliceMut::new(&mut bytes)];
+        let received = match message::recv(fd, buffers, Blocking::Never) {
+            Ok(received) => received,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Heard::Nothing),
+            // It closed with doorbells unheard.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                return Ok(Heard::Note);
+            }
+            Err(error) => return Err(Trouble::System(error)),
+        };
+        match received.len {
+            0 => {
+                self.has_ended = true;
+                return Ok(Heard::TheEnd);
+            }
+            NOTE_LEN => {}
+            _ => return Err(Poisoned::LifelineCut.into()),
+        }
+        let note = Note::from_bytes(bytes).map_err(Poisoned::Note)?;
+        self.keep(note, received)?;
+        Ok(Heard::Note)
+    }
+
+    fn keep(&mut self, note: Note, received: Received) -> Result<(), Poisoned> {
+        let came = received.fds.len();
+        match note {
+            Note::Fds { count, at } => {
+                let due = usize::from(count);
+                if came > due || (came < due && !received.fds_lost) {
+                    return Err(Poisoned::Fds { due, came });
+                }
+                self.batches.push_back(Batch { at, fds: received.fds, lost: came < due });
+                return Ok(());
+            }
+            Note::Hello => self.hello = Some(received.sender),
+            Note::Bell => {}
+            _ => return Err(Poisoned::UnexpectedNote),
+        }
+        if came > 0 || received.fds_lost { Err(Poisoned::Fds { due: 0, came }) } else { Ok(()) }
+    }
+
+    /// Whether another note may be taken: who floods it with descriptors gets no more than these into this process.
+    pub(super) fn has_room(&self) -> bool {
+        self.batches.len() < MOST_HELD
+    }
+
+    pub(super) fn next_batch(&mut self) -> Option<&mut Batch> {
+        self.batches.front_mut()
+    }
+
+    pub(super) fn take_batch(&mut self) -> Option<Batch> {
+        self.batches.pop_front()
+    }
+
+    pub(super) fn take_hello(&mut self) -> Option<Option<Box<Sender>>> {
+        self.hello.take()
+    }
+}
+
+/// Rings the peer's doorbell. One that rings already goes on ringing, and one that is gone does not hear it.
+pub(super) fn ring_bell(fd: BorrowedFd<'_>) {
+    let _ = message::send(fd, &Note::Bell.to_bytes(), Blocking::Never);
+}
+
+/// Sends a note, with its descriptors, whole or not at all. Never waits.
+pub(super) fn send_note(fd: BorrowedFd<'_>, note: Note, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let bytes = note.to_bytes();
+    // A socket takes so few bytes in one piece.
+    message::send_with_fds(fd, &[IoSlice::new(&bytes)], fds, Blocking::Never).map(drop)
+}
+
+/// Takes the memory that is the first thing to come over the lifeline of a child.
+pub(super) fn take_memory(fd: BorrowedFd<'_>) -> io::Result<Result<(OwnedFd, u64), Poisoned>> {
+    let mut bytes = [0; NOTE_LEN];
+    let buffers = &mut [IoSliceMut::new(&mut bytes)];
+    let mut received = message::recv(fd, buffers, Blocking::Never)?;
+    if received.len != NOTE_LEN {
+        return Ok(Err(Poisoned::LifelineCut));
+    }
+    let note = match Note::from_bytes(bytes) {
+        Ok(note) => note,
+        Err(bad) => return Ok(Err(Poisoned::Note(bad))),
+    };
+    let Note::Memory { capacity } = note else { return Ok(Err(Poisoned::UnexpectedNote)) };
+    let came = received.fds.len();
+    match received.fds.pop() {
+        Some(memory) if came == 1 => Ok(Ok((memory, capacity))),
+        _ => Ok(Err(Poisoned::Fds { due: 1, came })),
+    }
+}

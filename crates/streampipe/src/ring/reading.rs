@@ -1,0 +1,289 @@
+//! What an end of a ring reads at once.
+
+use std::io::{self, IoSliceMut};
+use std::os::fd::OwnedFd;
+use std::sync::{MutexGuard, PoisonError};
+
+use streampipe_ring::{Half, Sleep};
+use streampipe_sys::message::Received;
+use streampipe_sys::table;
+
+use super::Poisoned;
+use super::lifeline::{Batch, Heard, Lifeline, Trouble};
+use super::ring::{Line, Reader, Ring};
+use super::waiting::Direction;
+use crate::FdError;
+use crate::end::{ROOM, Waiting};
+
+/// How much is copied before it is given back: the peer fills it again while the next piece is copied.
+const PIECE: u64 = 32 << 10;
+
+/// What a call does with descriptors that come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taking {
+    /// It cannot take any, and says so.
+    Bytes,
+    /// All that were sent together.
+    Fds,
+    /// No more than these; the others are closed.
+    Due(usize),
+}
+
+/// What there is for a reader.
+enum There {
+    Bytes(u64),
+    /// Nothing, for good.
+    TheEnd,
+    Nothing,
+}
+
+/// Descriptors that come with the bytes that are read now.
+#[derive(Default)]
+pub(super) struct Came {
+    fds: Vec<OwnedFd>,
+    lost: bool,
+}
+
+impl Ring {
+    /// Reads bytes, and what came with the first of them. 0 bytes are the end.
+    #[inline]
+    pub(crate) fn read(
+        &self,
+        line: &Line<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        taking: Taking,
+        waiting: Waiting,
+    ) -> io::Result<Received> {
+        self.patiently(line, Direction::Reading, waiting, || self.try_read(line, buffers, taking))
+    }
+
+    #[inline]
+    fn try_read(
+        &self,
+        line: &Line<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        taking: Taking,
+    ) -> io::Result<Option<Received>> {
+        let Some((mut reader, available)) = self.open_reader(line)? else { return Ok(None) };
+        let mut most = available;
+        let mut came = Came::default();
+        if most > 0 && reader.consumer.batches_left(&self.view()) > 0 {
+            (came, most) = self.meet_batch(&mut reader, line, taking, most)?;
+        }
+        let len = self.copy_out(&mut reader, line, buffers, most);
+        Ok(Some(Received { len, full_len: len, fds: came.fds, fds_lost: came.lost, sender: None }))
+    }
+
+    /// The reader, and how much there is, which is nothing at the end. `None` if there may be more later.
+    #[inline]
+    pub(super) fn open_reader(
+        &self,
+        line: &Line<'_>,
+    ) -> io::Result<Option<(MutexGuard<'_, Reader>, u64)>> {
+        let mut reader = self.reader(line)?;
+        let available = reader.consumer.available(&self.view());
+        let available = available.map_err(|corrupt| self.poison(line, corrupt.into()))?;
+        if available > 0 {
+            return Ok(Some((reader, available)));
+        }
+        match self.look_for_the_end(&mut reader, line)? {
+            There::Bytes(available) => Ok(Some((reader, available))),
+            There::TheEnd => Ok(Some((reader, 0))),
+            There::Nothing => Ok(None),
+        }
+    }
+
+    /// What is there where nothing was: the end, or what was written before it.
+    fn look_for_the_end(&self, reader: &mut Reader, line: &Line<'_>) -> io::Result<There> {
+        let view = self.view();
+        if Half::Reading.is_ended(&view.own) {
+            return Ok(There::TheEnd);
+        }
+        if !self.is_gone() && !Half::Writing.is_ended(&view.peer) {
+            return Ok(There::Nothing);
+        }
+        // What it wrote last is there now, if it was not before.
+        let available = reader.consumer.available(&view);
+        let available = available.map_err(|corrupt| self.poison(line, corrupt.into()))?;
+        if available > 0 {
+            return Ok(There::Bytes(available));
+        }
+        if !reader.told_of_reset && self.look_whether_gone(line)? {
+            // It closed before it had read all that we wrote: said once, behind its data, as of a socket.
+            reader.told_of_reset = true;
+            let all_read = self.writer(line)?.producer.is_all_read(&view);
+            if !all_read.map_err(|corrupt| self.poison(line, corrupt.into()))? {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+        }
+        Ok(There::TheEnd)
+    }
+
+    #[inline]
+    fn copy_out(
+        &self,
+        reader: &mut Reader,
+        line: &Line<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        mut most: u64,
+    ) -> usize {
+        let mut copied = 0;
+        for buffer in buffers {
+            let mut rest = &mut buffer[..];
+            while !rest.is_empty() && most > 0 {
+                let len = rest.len().min(most.min(PIECE) as usize);
+                let (piece, behind) = rest.split_at_mut(len);
+                self.region.read(self.owner.other(), reader.consumer.head(), piece);
+                self.release(reader, len as u64, line);
+                rest = behind;
+                copied += len;
+                most -= len as u64;
+            }
+        }
+        copied
+    }
+
+    #[inline]
+    pub(super) fn release(&self, reader: &mut Reader, bytes: u64, line: &Line<'_>) {
+        let woken = reader.consumer.release(bytes, &self.view());
+        self.wake_writer(woken, line.fd);
+    }
+
+    // --- descriptors ---
+
+    /// Descriptors are on their way: those for the next byte, and how many bytes come before the next ones.
+    #[cold]
+    pub(super) fn meet_batch(
+        &self,
+        reader: &mut Reader,
+        line: &Line<'_>,
+        taking: Taking,
+        available: u64,
+    ) -> io::Result<(Came, u64)> {
+        let mut lifeline = self.lifeline();
+        let head = reader.consumer.head();
+        self.find_batch(&mut lifeline, reader, line, taking)?;
+        let Some(next) = lifeline.next_batch() else { return Ok((Came::default(), available)) };
+        if next.at != head {
+            return Ok((Came::default(), (next.at - head).min(available)));
+        }
+        let count = next.fds.len();
+        let batch = match taking {
+            Taking::Bytes if !next.lost && !line.refuses_fds => {
+                // How many bytes came with them, only the next ones would tell; those that are there may be fewer.
+                return Err(FdError::Waiting { count, bytes: available as usize }.into());
+            }
+            _ => lifeline.take_batch(),
+        };
+        reader.consumer.note_taken(&self.view());
+        let mut came = match batch {
+            Some(Batch { fds, lost, .. }) => Came { fds, lost },
+            None => Came::default(),
+        };
+        match taking {
+            Taking::Due(due) => {
+                came.lost |= came.fds.len() > due;
+                came.fds.truncate(due);
+            }
+            _ if line.refuses_fds => {
+                return Err(FdError::Refused { arrived: count, bytes: available as usize }.into());
+            }
+            _ if came.lost => {
+                return Err(FdError::Lost { arrived: count, bytes: available as usize }.into());
+            }
+            _ => {}
+        }
+        let mut most = available;
+        if reader.consumer.batches_left(&self.view()) > 0 {
+            self.find_batch(&mut lifeline, reader, line, Taking::Due(0))?;
+            most = lifeline.next_batch().map_or(most, |next| (next.at - head).min(most));
+        }
+        Ok((came, most))
+    }
+
+    /// Sees to it that the next batch is here, which was announced, so it has come.
+    fn find_batch(
+        &self,
+        lifeline: &mut Lifeline,
+        reader: &Reader,
+        line: &Line<'_>,
+        taking: Taking,
+    ) -> io::Result<()> {
+        let head = reader.consumer.head();
+        if lifeline.next_batch().is_none() {
+            if let Taking::Due(due @ 1..) = taking {
+                // Other receives of this library do not take the room between the two steps.
+                let _alone = ROOM.lock().unwrap_or_else(PoisonError::into_inner);
+                table::look_for_room(due, line.fd)?;
+                self.listen_for_batch(lifeline, reader, line)?;
+            } else {
+                self.listen_for_batch(lifeline, reader, line)?;
+            }
+        }
+        match lifeline.next_batch() {
+            Some(next) if next.at.wrapping_sub(head) > self.capacity() as u64 => {
+                let at = next.at;
+                Err(self.poison(line, Poisoned::FdsMisplaced { at, head }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn listen_for_batch(
+        &self,
+        lifeline: &mut Lifeline,
+        reader: &Reader,
+        line: &Line<'_>,
+    ) -> io::Result<()> {
+        while lifeline.next_batch().is_none() {
+            match lifeline.listen(line.fd) {
+                Ok(Heard::Note) => self.note_heard(),
+                Ok(Heard::Nothing | Heard::TheEnd) => {
+                    let batches = reader.consumer.batches_left(&self.view());
+                    return Err(self.poison(line, Poisoned::FdsMissing { batches }));
+                }
+                Err(Trouble::Poisoned(poisoned)) => return Err(self.poison(line, poisoned)),
+                Err(Trouble::System(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes what waits, for an end that refuses descriptors from now on; the bytes go on waiting.
+    pub(crate) fn close_held_fds(&self, line: &Line<'_>) -> io::Result<()> {
+        let mut reader = self.reader(line)?;
+        let mut lifeline = self.lifeline();
+        if lifeline.next_batch().is_some_and(|next| next.at == reader.consumer.head())
+            && reader.consumer.batches_left(&self.view()) > 0
+        {
+            let batch = lifeline.take_batch();
+            reader.consumer.note_taken(&self.view());
+            drop((lifeline, reader));
+            drop(batch);
+        }
+        Ok(())
+    }
+
+    // --- questions ---
+
+    /// How many bytes there are to read.
+    pub(crate) fn bytes_queued(&self, line: &Line<'_>) -> io::Result<u64> {
+        let mut reader = self.reader(line)?;
+        let view = self.view();
+        let looked = reader.consumer.look(&view);
+        looked.map_err(|corrupt| self.poison(line, corrupt.into()))?;
+        let available = reader.consumer.available(&view);
+        available.map_err(|corrupt| self.poison(line, corrupt.into()))
+    }
+
+    /// Whether a read would not wait.
+    pub(crate) fn is_readable(&self, line: &Line<'_>) -> bool {
+        self.open_reader(line).map_or(true, |there| there.is_some())
+    }
+
+    /// Says where this end is about to sleep until there is something to read.
+    pub(super) fn arm_reader(&self, sleep: Sleep, line: &Line<'_>) -> io::Result<()> {
+        self.reader(line)?.consumer.arm(sleep, &self.view());
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+use std::io::{self, IoSlice, Write};
+
+use super::ring::{Line, Ring, Writer};
+use super::waiting::Direction;
+use crate::end::Waiting;
+use std::sync::MutexGuard;
+
+/// Room in a ring to write to, from [`Stream::reserve`](crate::Stream::reserve): what is put there the peer sees all at
+/// once, when it is committed.
+///
+/// Bytes go in, and do not come out again: the peer can read and change them, so no reference to them exists. Dropped
+/// without [`commit`](Self::commit), nothing was written.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use streampipe::{Builder, Engine};
+///
+/// let (mut ours, mut theirs) = Builder::new().engine(Engine::Ring).pair()?;
+/// let mut room = ours.reserve(64)?;
+/// room.write_at(4, b"body");
+/// room.write_at(0, &4_u32.to_le_bytes());
+/// room.commit(8);
+///
+/// let mut heard = [0; 8];
+/// theirs.read_exact(&mut heard)?;
+/// assert_eq!(&heard, b"\x04\0\0\0body");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use = "nothing is written until it is committed"]
+pub struct Reserved<'end> {
+    ring: &'end Ring,
+    line: Line<'end>,
+    writer: MutexGuard<'end, Writer>,
+    len: usize,
+    /// Where `write` goes on.
+    filled: usize,
+}
+
+impl Ring {
+    /// Waits for so much room.
+    pub(crate) fn reserve<'end>(
+        &'end self,
+        line: Line<'end>,
+        len: usize,
+        waiting: Waiting,
+    ) -> io::Result<Reserved<'end>> {
+        if len > self.capacity() {
+            let text = format!("{len} bytes, and the ring holds {}", self.capacity());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let wanted = len as u64;
+        let writer = self.patiently(&line, Direction::Writing { wanted }, waiting, || {
+            let mut writer = self.open_writer(&line)?;
+            let space = writer.producer.space(wanted, &self.view());
+            let space = space.map_err(|corrupt| self.poison(&line, corrupt.into()))?;
+            Ok((space >= wanted).then_some(writer))
+        })?;
+        Ok(Reserved { ring: self, line, writer, len, filled: 0 })
+    }
+}
+
+impl Reserved<'_> {
+    /// How much room there is: what was asked for.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing was asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Puts bytes at this place, counted from the start of the room.
+    ///
+    /// # Panics
+    ///
+    /// If they do not fit, as with slices.
+    #[inline]
+    pub fn write_at(&mut self, at: usize, bytes: &[u8]) {
+        let fits = at.checked_add(bytes.len()).is_some_and(|end| end <= self.len);
+        assert!(fits, "{} bytes at {at} do not fit into {}", bytes.len(), self.len);
+        let position = self.writer.producer.tail() + at as u64;
+        self.ring.region.write(self.ring.owner, position, bytes);
+    }
+
+    /// Publishes the first so many bytes: the peer can read them now. The rest is given back.
+    ///
+    /// Of what was not written to since it was reserved, the peer reads what was there before: bytes that it has read
+    /// already, or zeros.
+    ///
+    /// # Panics
+    ///
+    /// If it is more than was reserved.
+    pub fn commit(mut self, len: usize) {
+        assert!(len <= self.len, "{len} bytes of {}", self.len);
+        if len > 0 {
+            self.ring.publish(&mut self.writer, len as u64, &self.line);
+        }
+    }
+}
+
+/// Puts bytes behind those that were put here by `write` before; what does not fit is not taken.
+impl Write for Reserved<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let len = bytes.len().min(self.len - self.filled);
+        self.write_at(self.filled, &bytes[..len]);
+        self.filled += len;
+        Ok(len)
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let before = self.filled;
+        for part in parts {
+            self.write(part)?;
+        }
+        Ok(self.filled - before)
+    }
+
+    /// Nothing is published before [`commit`](Self::commit).
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Reserved<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reserved").field("len", &self.len).field("filled", &self.filled).finish()
+    }
+}

@@ -1,0 +1,301 @@
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use streampipe_ring::{Capacity, Consumer, Half, Producer, Sleep, Sleepers, View, Words};
+use streampipe_sys::generation::Generation;
+use streampipe_sys::region::{Control, Owner, Region};
+use streampipe_sys::wait::glance;
+use streampipe_sys::{futex, sockopt};
+
+use super::lifeline::{Lifeline, ring_bell};
+use super::spin::Spin;
+use super::{Poisoned, Wait};
+use crate::end::Watch;
+use crate::turn::Turn;
+
+/// One end of a ring, shared by all handles of it in this process.
+///
+/// Locks are held for a copy, never for a wait, and in this order: reader, lifeline; writer, lifeline.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    pub(super) region: Arc<Region>,
+    pub(super) owner: Owner,
+    generation: Generation,
+    reader: Mutex<Reader>,
+    writer: Mutex<Writer>,
+    lifeline: Mutex<Lifeline>,
+    /// Who of this process's threads waits to read, and to write; the others wait for their turn.
+    pub(super) reading: Turn<Spin>,
+    pub(super) writing: Turn<Spin>,
+    /// A thread of this process sleeps at the lifeline, and hears what comes over it.
+    ///
+    /// These three are hints and flags of their own, and publish nothing.
+    pub(super) has_listener: AtomicBool,
+    /// All copies of the other end are closed.
+    gone: AtomicBool,
+    /// How many notes were heard: who was waiting for one that another call took looks again.
+    heard: AtomicU64,
+    poisoned: OnceLock<Poisoned>,
+}
+
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) consumer: Consumer,
+    pub(super) told_of_reset: bool,
+    generation: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) producer: Producer,
+    /// How often the peer had closed a handle when it was last looked whether that was the last.
+    pub(super) closings: u64,
+    /// How many writes since the peer was last seen to read.
+    pub(super) unread: u32,
+    generation: u64,
+}
+
+/// What a handle brings along.
+#[derive(Clone, Copy)]
+pub(crate) struct Line<'end> {
+    /// The lifeline.
+    pub(crate) fd: BorrowedFd<'end>,
+    pub(crate) watch: Option<&'end Watch>,
+    pub(crate) wait: Wait,
+    /// Whether descriptors that come are closed.
+    pub(crate) refuses_fds: bool,
+}
+
+impl Ring {
+    pub(crate) fn new(region: Arc<Region>, owner: Owner) -> io::Result<Self> {
+        let generation = Generation::of_this_process()?;
+        let capacity =
+            Capacity::exactly(region.capacity() as u64).ok_or(io::ErrorKind::InvalidInput)?;
+        let number = generation.number();
+        let reader =
+            Reader { consumer: Consumer::new(capacity), told_of_reset: false, generation: number };
+        let writer = Writer {
+            producer: Producer::new(capacity),
+            closings: 0,
+            unread: 0,
+            generation: number,
+        };
+        let ring = Self {
+            region,
+            owner,
+            generation,
+            reader: Mutex::new(reader),
+            writer: Mutex::new(writer),
+            lifeline: Mutex::default(),
+            reading: Turn::new(Spin::default()),
+            writing: Turn::new(Spin::default()),
+            has_listener: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            heard: AtomicU64::new(0),
+            poisoned: OnceLock::new(),
+        };
+        // Somebody may poll the end before it has read for the first time.
+        ring.lock_reader().consumer.arm(Sleep::AtLifeline, &ring.view());
+        Ok(ring)
+    }
+
+    /// How many bytes each direction holds.
+    pub(crate) fn capacity(&self) -> usize {
+        self.region.capacity()
+    }
+
+    #[inline]
+    pub(super) fn own(&self) -> &Control {
+        self.region.control(self.owner)
+    }
+
+    #[inline]
+    pub(super) fn peer(&self) -> &Control {
+        self.region.control(self.owner.other())
+    }
+
+    #[inline]
+    pub(super) fn view(&self) -> View<'_, AtomicU64> {
+        View { own: words(self.own()), peer: words(self.peer()) }
+    }
+
+    // --- locks ---
+
+    fn lock_reader(&self) -> MutexGuard<'_, Reader> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What this process knows of its reading direction.
+    #[inline]
+    pub(super) fn reader(&self, line: &Line<'_>) -> io::Result<MutexGuard<'_, Reader>> {
+        self.check_poisoned()?;
+        let mut reader = self.lock_reader();
+        let number = self.generation.number();
+        if reader.generation != number {
+            self.resume_reader(&mut reader, number, line)?;
+        }
+        Ok(reader)
+    }
+
+    /// What this process knows of its writing direction.
+    #[inline]
+    pub(super) fn writer(&self, line: &Line<'_>) -> io::Result<MutexGuard<'_, Writer>> {
+        self.check_poisoned()?;
+        let mut writer = self.lock_writer();
+        let number = self.generation.number();
+        if writer.generation != number {
+            self.resume_writer(&mut writer, number, line)?;
+        }
+        Ok(writer)
+    }
+
+    pub(super) fn lifeline(&self) -> MutexGuard<'_, Lifeline> {
+        self.lifeline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This is another process than the one that used the end before: a fork of it, or it again after one.
+    #[cold]
+    fn resume_reader(&self, reader: &mut Reader, number: u64, line: &Line<'_>) -> io::Result<()> {
+        self.reading.replace(Spin::default());
+        self.has_listener.store(false, Ordering::Relaxed);
+        reader.generation = number;
+        let resumed = reader.consumer.resume(&self.view());
+        resumed.map_err(|corrupt| self.poison(line, corrupt.into()))
+    }
+
+    #[cold]
+    fn resume_writer(&self, writer: &mut Writer, number: u64, line: &Line<'_>) -> io::Result<()> {
+        self.writing.replace(Spin::default());
+        writer.generation = number;
+        let resumed = writer.producer.resume(&self.view());
+        resumed.map_err(|corrupt| self.poison(line, corrupt.into()))
+    }
+
+    // --- the end of it ---
+
+    #[inline]
+    fn check_poisoned(&self) -> io::Result<()> {
+        self.poisoned.get().map_or(Ok(()), |&poisoned| Err(poisoned.into()))
+    }
+
+    /// Believes nothing any more. The peer hears that the lifeline is cut.
+    #[cold]
+    pub(super) fn poison(&self, line: &Line<'_>, poisoned: Poisoned) -> io::Error {
+        let first = *self.poisoned.get_or_init(|| poisoned);
+        let _ = sockopt::shutdown(line.fd, std::net::Shutdown::Both);
+        self.wake_own();
+        first.into()
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Looks whether all copies of the other end are closed: the kernel knows, however it came about.
+    #[cold]
+    pub(super) fn look_whether_gone(&self, line: &Line<'_>) -> io::Result<bool> {
+        if !self.is_gone() && glance(line.fd)?.hung_up {
+            self.note_gone();
+        }
+        Ok(self.is_gone())
+    }
+
+    pub(super) fn note_gone(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+        self.wake_own();
+    }
+
+    pub(super) fn note_heard(&self) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many notes were heard so far.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Ends a half, for all copies of this end.
+    pub(crate) fn end(&self, half: Half, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let sleepers = streampipe_ring::end(half, &self.view());
+        self.wake_peer(sleepers, fd);
+        self.wake_own();
+        if half == Half::Reading && self.reading.is_taken() {
+            // A thread of this process sleeps at the lifeline, and nobody else can wake it.
+            sockopt::shutdown(fd, std::net::Shutdown::Read)?;
+        }
+        Ok(())
+    }
+
+    // --- waking ---
+
+    /// Wakes the peer's reader behind a publication.
+    #[inline]
+    pub(super) fn wake_reader(&self, sleep: Option<Sleep>, fd: BorrowedFd<'_>) {
+        match sleep {
+            None => {}
+            Some(Sleep::OnFutex) => futex::wake(&self.own().written.tail),
+            Some(Sleep::AtLifeline) => ring_bell(fd),
+        }
+    }
+
+    /// Wakes the peer's writer behind a release.
+    #[inline]
+    pub(super) fn wake_writer(&self, sleep: Option<Sleep>, fd: BorrowedFd<'_>) {
+        match sleep {
+            None => {}
+            Some(Sleep::OnFutex) => futex::wake(&self.own().read.head),
+            Some(Sleep::AtLifeline) => ring_bell(fd),
+        }
+    }
+
+    fn wake_peer(&self, sleepers: Sleepers, fd: BorrowedFd<'_>) {
+        self.wake_reader(sleepers.reader, fd);
+        // One doorbell wakes both.
+        if sleepers.reader != Some(Sleep::AtLifeline) || sleepers.writer == Some(Sleep::OnFutex) {
+            self.wake_writer(sleepers.writer, fd);
+        }
+    }
+
+    /// Wakes this end's own sleepers on a futex, in whatever process.
+    fn wake_own(&self) {
+        futex::wake(&self.peer().written.tail);
+        futex::wake(&self.peer().read.head);
+    }
+}
+
+impl Drop for Ring {
+    /// The last handle of this process is closed. Whether it was the last of all, the lifeline says: the peer is told to
+    /// look. (So a copy that a fork drops ends nothing.)
+    fn drop(&mut self) {
+        let view = self.view();
+        let sleepers = streampipe_ring::note_closing(&view);
+        if sleepers.reader == Some(Sleep::OnFutex) {
+            futex::wake(&self.own().written.tail);
+        }
+        if sleepers.writer == Some(Sleep::OnFutex) {
+            futex::wake(&self.own().read.head);
+        }
+    }
+}
+
+#[inline]
+fn words(control: &Control) -> Words<'_, AtomicU64> {
+    Words {
+        tail: &control.written.tail,
+        batches: &control.written.batches,
+        head: &control.read.head,
+        taken: &control.read.taken,
+        ended: &control.over.ended,
+        closings: &control.over.closings,
+        data_arm: &control.data_arm.0,
+        space_arm: &control.space_arm.0,
+        processor: &control.processor.0,
+    }
+}

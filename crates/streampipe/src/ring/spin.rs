@@ -1,0 +1,72 @@
+//! For how long it is worth staying awake.
+
+use std::time::Duration;
+
+/// What a sleep and a wake-up cost at most, on machines seen so far: to be awake for longer cannot pay.
+const MOST: Duration = Duration::from_micros(50);
+
+/// Less than this is not worth asking the clock.
+const LEAST: Duration = Duration::from_micros(2);
+
+/// After how many waits that did not stay awake it is tried again.
+const AGAIN: u32 = 64;
+
+/// After how many waits that went to sleep for long at once a short sleep is tried again.
+const SHORT_AGAIN: u32 = 16;
+
+/// What one direction of an end has learned of its peer's habits.
+///
+/// A wait that ended while awake doubles the time, one that did not halves it: five in vain, and it sleeps at once. So a
+/// peer that is slow, or has no processor to be fast on, costs 100 us in all, and 50 us for every 64 waits from then on.
+#[derive(Debug)]
+pub(super) struct Spin {
+    budget: Duration,
+    /// How many waits since it fell to nothing.
+    slept: u32,
+    /// How many waits still go straight into the long sleep.
+    long: u32,
+}
+
+impl Default for Spin {
+    fn default() -> Self {
+        Self { budget: MOST, slept: 0, long: 0 }
+    }
+}
+
+impl Spin {
+    /// For how long to stay awake now.
+    pub(super) fn budget(&mut self) -> Duration {
+        if self.budget.is_zero() {
+            self.slept += 1;
+            if self.slept >= AGAIN {
+                self.slept = 0;
+                return MOST;
+            }
+        }
+        self.budget
+    }
+
+    /// It was worth it.
+    pub(super) fn was_worth_it(&mut self) {
+        self.budget = (self.budget * 2).clamp(LEAST * 4, MOST);
+    }
+
+    /// It was not.
+    pub(super) fn was_in_vain(&mut self) {
+        self.budget /= 2;
+        if self.budget < LEAST {
+            self.budget = Duration::ZERO;
+        }
+    }
+
+    /// Whether to sleep on the futex first: it wakes faster than the lifeline, and does not tell of death.
+    pub(super) fn sleeps_short_first(&mut self) -> bool {
+        self.long = self.long.saturating_sub(1);
+        self.long == 0
+    }
+
+    /// The short sleep was too short.
+    pub(super) fn short_was_too_short(&mut self) {
+        self.long = SHORT_AGAIN;
+    }
+}

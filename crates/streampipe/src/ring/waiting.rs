@@ -1,0 +1,378 @@
+//! How an end of a ring waits: awake, on a futex, at its lifeline.
+//!
+//! One thread of a process waits for each direction, the others for their turn. A reader ends up at the lifeline, where
+//! doorbells, the end and the death of a known peer reach it. A writer sleeps on the futex of the peer's position, in slices
+//! after which it looks whether somebody is there to read. So nobody takes another's doorbell.
+//!
+//! A call that does not wait hears what came over the lifeline, says that it is going to sleep there, and looks again: then
+//! the caller may poll.
+
+use std::io;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use streampipe_ring::{Outlook, Sleep, Waitpoint};
+use streampipe_sys::process::processor;
+use streampipe_sys::wait::{Interest, glance, wait, wait_beside};
+use streampipe_sys::{futex, queue};
+use streampipe_wire::NOTE_LEN;
+
+use super::lifeline::{Heard, Lifeline, Trouble};
+use super::ring::{Line, Ring};
+use super::spin::Spin;
+use super::{Poisoned, Wait};
+use crate::end::{Life, Waiting};
+use crate::turn::{Busy, Held};
+
+/// How long a writer sleeps before it looks whether anybody reads.
+pub(super) const SLICE: Duration = Duration::from_millis(50);
+
+/// How long a reader sleeps where it wakes fastest before it goes where it hears everything.
+const SHORT: Duration = Duration::from_millis(1);
+
+/// How often somebody who never sleeps looks at the lifeline.
+const AWAKE: Duration = Duration::from_millis(1);
+
+/// After how many looks at a word the clock is asked.
+const LOOKS: u32 = 32;
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    Reading,
+    /// Room for so many bytes, or for a quarter of the ring if that is more.
+    Writing {
+        wanted: u64,
+    },
+}
+
+impl Direction {
+    fn index(self) -> usize {
+        usize::from(self != Self::Reading)
+    }
+}
+
+impl Ring {
+    /// Repeats a call until it does not have to wait (`None`), or may not wait any longer.
+    #[inline]
+    pub(super) fn patiently<T>(
+        &self,
+        line: &Line<'_>,
+        direction: Direction,
+        waiting: Waiting,
+        mut call: impl FnMut() -> io::Result<Option<T>>,
+    ) -> io::Result<T> {
+        match call()? {
+            Some(done) => Ok(done),
+            None if waiting == Waiting::Never => self.once_more(line, direction, &mut call),
+            None => self.wait(line, direction, waiting, &mut call),
+        }
+    }
+
+    /// The call again, when everything has been heard and whoever comes next will ring.
+    #[cold]
+    fn once_more<T>(
+        &self,
+        line: &Line<'_>,
+        direction: Direction,
+        call: &mut dyn FnMut() -> io::Result<Option<T>>,
+    ) -> io::Result<T> {
+        self.hear(line, direction, Listener::Passing)?;
+        self.arm(line, direction, Sleep::AtLifeline)?;
+        if let Some(done) = call()? {
+            return Ok(done);
+        }
+        match line.watch {
+            Some(watch) if watch.life()? == Life::Gone => {
+                call()?.ok_or_else(|| watch.gone().into())
+            }
+            _ => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    #[cold]
+    fn wait<T>(
+        &self,
+        line: &Line<'_>,
+        direction: Direction,
+        waiting: Waiting,
+        call: &mut dyn FnMut() -> io::Result<Option<T>>,
+    ) -> io::Result<T> {
+        let mut spin = self.take_turn(direction, waiting)?;
+        self.view().show_processor(processor());
+        loop {
+            if let Some(done) = call()? {
+                return Ok(done);
+            }
+            if waiting.is_over() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            if self.stay_awake(line, direction, waiting, &mut spin)? {
+                continue;
+            }
+            if let Some(watch) = line.watch {
+                if watch.life()? == Life::Gone {
+                    return call()?.ok_or_else(|| watch.gone().into());
+                }
+            }
+            if line.wait != Wait::Spin {
+                if let Some(done) = self.sleep(line, direction, waiting, &mut spin, call)? {
+                    return Ok(done);
+                }
+            }
+        }
+    }
+
+    fn take_turn(&self, direction: Direction, waiting: Waiting) -> io::Result<Held<'_, Spin>> {
+        let turn = match direction {
+            Direction::Reading => &self.reading,
+            Direction::Writing { .. } => &self.writing,
+        };
+        turn.take(waiting).map_err(|busy| match busy {
+            Busy::Now => io::ErrorKind::WouldBlock.into(),
+            Busy::TimedOut => io::ErrorKind::TimedOut.into(),
+        })
+    }
+
+    // --- awake ---
+
+    /// Looks for news without sleeping, for as long as that is worth it; says whether there are any.
+    fn stay_awake(
+        &self,
+        line: &Line<'_>,
+        direction: Direction,
+        waiting: Waiting,
+        spin: &mut Spin,
+    ) -> io::Result<bool> {
+        let budget = match line.wait {
+            Wait::Block => return Ok(false),
+            Wait::Spin => AWAKE,
+            // There it could not say anything meanwhile.
+            Wait::Adaptive if self.view().is_on_one_processor() => return Ok(false),
+            Wait::Adaptive => spin.budget(),
+        };
+        if budget.is_zero() {
+            return Ok(false);
+        }
+        let budget = match waiting.deadline() {
+            Some(deadline) => budget.min(deadline.saturating_duration_since(Instant::now())),
+            None => budget,
+        };
+        let has_news = self.look_out(line, direction, budget)?;
+        if has_news {
+            spin.was_worth_it()
+        } else {
+            spin.was_in_vain()
+        }
+        if !has_news && line.wait == Wait::Spin {
+            self.look_whether_gone(line)?;
+        }
+        Ok(has_news)
+    }
+
+    fn look_out(
+        &self,
+        line: &Line<'_>,
+        direction: Direction,
+        budget: Duration,
+    ) -> io::Result<bool> {
+        let (point, word) = self.waitpoint(line, direction)?;
+        let view = self.view();
+        let outlook = Outlook::of(&view);
+        let start = Instant::now();
+        loop {
+            for _ in 0..LOOKS {
+                if point.is_reached(word) || outlook.has_ended_since(&view) {
+                    return Ok(true);
+                }
+                if direction == Direction::Reading {
+                    // What is read next comes at the same time as the word that tells of it.
+                    self.region.fetch(self.owner.other(), point.position());
+                }
+                std::hint::spin_loop();
+            }
+            if outlook.has_closed_since(&view) {
+                self.look_whether_gone(line)?;
+                return Ok(true);
+            }
+            if start.elapsed() >= budget {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn waitpoint(
+        &self,
+        line: &Line<'_>,
+        direction: Direction,
+    ) -> io::Result<(Waitpoint, &AtomicU64)> {
+        Ok(match direction {
+            Direction::Reading => {
+                (self.reader(line)?.consumer.waitpoint(), &self.peer().written.tail)
+            }
+            Direction::Writing { wanted } => {
+                (self.writer(line)?.producer.waitpoint(wanted), &self.peer().read.head)
+            }
+        })
+    }
+
+    // --- asleep ---
+
+    fn arm(&self, line: &Line<'_>, direction: Direction, sleep: Sleep) -> io::Result<()> {
+        match direction {
+            Direction::Reading => self.arm_reader(sleep, line),
+            Direction::Writing { wanted } => self.arm_writer(wanted, sleep, line),
+        }
+    }
+
+    /// Sleeps once. What the call brought meanwhile, if it brought something.
+    fn sleep<T>(
+        &self,
+        line: &Line<'_>,
+        direction: Direction,
+        waiting: Waiting,
+        spin: &mut Spin,
+        call: &mut dyn FnMut() -> io::Result<Option<T>>,
+    ) -> io::Result<Option<T>> {
+        let is_writing = direction != Direction::Reading;
+        if is_writing || spin.sleeps_short_first() {
+            self.arm(line, direction, Sleep::OnFutex)?;
+            if let Some(done) = call()? {
+                return Ok(Some(done));
+            }
+            let most = if is_writing { SLICE } else { SHORT };
+            let time = match waiting.deadline() {
+                Some(deadline) => most.min(deadline.saturating_duration_since(Instant::now())),
+                None => most,
+            };
+            let (point, word) = self.waitpoint(line, direction)?;
+            futex::sleep(word, point.low_half(), time);
+            if let Some(done) = call()? {
+                return Ok(Some(done));
+            }
+            if is_writing {
+                self.look_whether_gone(line)?;
+                return Ok(None);
+            }
+            spin.short_was_too_short();
+        }
+        let _listening = Listening::start(self);
+        self.arm(line, direction, Sleep::AtLifeline)?;
+        if let Some(done) = call()? {
+            return Ok(Some(done));
+        }
+        self.sleep_at_lifeline(line, waiting)?;
+        self.hear(line, direction, Listener::Sleeping)?;
+        Ok(None)
+    }
+
+    /// Sleeps until something comes over the lifeline, the process at its other end is gone, or the deadline.
+    fn sleep_at_lifeline(&self, line: &Line<'_>, waiting: Waiting) -> io::Result<()> {
+        let deadline = waiting.deadline();
+        let Some(watch) = line.watch else {
+            wait(line.fd, Interest::Readable, deadline)?;
+            return Ok(());
+        };
+        match watch.life()? {
+            Life::Closing(until) => {
+                let until = deadline.map_or(until, |deadline| deadline.min(until));
+                wait(line.fd, Interest::Readable, Some(until))?;
+            }
+            Life::Lives | Life::Gone => {
+                wait_beside(line.fd, Interest::Readable, watch.pidfd(), deadline)?;
+            }
+        }
+        Ok(())
+    }
+
+    // --- hearing ---
+
+    /// Takes the notes that have come, so that the lifeline is silent until the next one.
+    ///
+    /// But not the last of them, once, if somebody may be polling for the other direction and could go on: the lifeline goes
+    /// on telling them.
+    ///
+    /// A call that passes by hears nothing while a thread listens: it would take that thread's doorbell.
+    fn hear(&self, line: &Line<'_>, direction: Direction, who: Listener) -> io::Result<()> {
+        let seen = glance(line.fd)?;
+        if seen.hung_up {
+            self.note_gone();
+        }
+        let mut lifeline = self.lifeline();
+        lifeline.left_a_note[direction.index()] = false;
+        if !seen.readable {
+            return Ok(());
+        }
+        if who == Listener::Passing && self.has_listener.load(Relaxed) {
+            return Ok(());
+        }
+        let notes = queue::bytes_queued(line.fd)? / NOTE_LEN as u64;
+        for left in (0..notes).rev() {
+            if !lifeline.has_room() {
+                break;
+            }
+            self.note_heard();
+            let other = 1 - direction.index();
+            if left == 0 && !lifeline.left_a_note[other] && self.is_other_direction_due(direction) {
+                lifeline.left_a_note[other] = true;
+                break;
+            }
+            match lifeline.listen(line.fd) {
+                Ok(Heard::Note) => {}
+                Ok(Heard::Nothing | Heard::TheEnd) => break,
+                Err(Trouble::Poisoned(poisoned)) => return Err(self.poison(line, poisoned)),
+                Err(Trouble::System(error)) => return Err(error),
+            }
+        }
+        self.check_held(line, &mut lifeline)
+    }
+
+    /// Descriptors are sent when the bytes of those before were written: else somebody floods us with them.
+    fn check_held(&self, line: &Line<'_>, lifeline: &mut Lifeline) -> io::Result<()> {
+        let is_full = !lifeline.has_room();
+        match lifeline.next_batch() {
+            Some(first) if is_full && !self.view().has_written_beyond(first.at) => {
+                let at = first.at;
+                Err(self.poison(line, Poisoned::FdsMisplaced { at, head: at }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether who waits at the lifeline for the other direction could go on, as far as one can tell without a lock: who
+    /// is told looks for themselves.
+    fn is_other_direction_due(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::Reading => self.view().is_writer_due(self.capacity() as u64),
+            Direction::Writing { .. } => self.view().is_reader_due(),
+        }
+    }
+}
+
+/// Who hears what came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listener {
+    /// A thread that slept at the lifeline.
+    Sleeping,
+    /// A call that does not wait.
+    Passing,
+}
+
+/// While it lives, a thread of this process hears what comes over the lifeline, and nobody else.
+struct Listening<'ring>(&'ring Ring);
+
+impl<'ring> Listening<'ring> {
+    fn start(ring: &'ring Ring) -> Self {
+        // Behind whoever is hearing right now.
+        let _lifeline = ring.lifeline();
+        ring.has_listener.store(true, Relaxed);
+        Self(ring)
+    }
+}
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.0.has_listener.store(false, Relaxed);
+    }
+}

@@ -1,0 +1,204 @@
+//! What an end of a ring writes at once.
+
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+use std::sync::MutexGuard;
+
+use streampipe_ring::{Half, Sleep, closings};
+use streampipe_sys::open::numbers;
+use streampipe_sys::wait::{Interest, wait};
+use streampipe_wire::Note;
+
+use super::lifeline::send_note;
+use super::ring::{Line, Ring, Writer};
+use super::waiting::{Direction, SLICE};
+use crate::end::Waiting;
+
+/// How much is copied before it is published: the peer copies it out while the next piece comes in.
+const PIECE: usize = 32 << 10;
+
+/// After how many writes that the peer has not read it is looked whether it still lives.
+const UNREAD: u32 = 1024;
+
+impl Ring {
+    /// Writes bytes from several places; all of them, unless it may not wait that long.
+    #[inline]
+    pub(crate) fn write(
+        &self,
+        line: &Line<'_>,
+        parts: &[IoSlice<'_>],
+        waiting: Waiting,
+    ) -> io::Result<usize> {
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        let mut written = 0;
+        loop {
+            let step = self.patiently(line, Direction::Writing { wanted: 1 }, waiting, || {
+                self.try_write(line, parts, written..total)
+            });
+            match step {
+                Ok(more) => written += more,
+                // What went wrong, the next call meets again.
+                Err(_) if written > 0 => return Ok(written),
+                Err(error) => return Err(error),
+            }
+            if written == total || waiting == Waiting::Never {
+                return Ok(written);
+            }
+        }
+    }
+
+    /// Writes at least one byte of what lies behind the first `skip`; `None` if there is no room for any.
+    #[inline]
+    fn try_write(
+        &self,
+        line: &Line<'_>,
+        parts: &[IoSlice<'_>],
+        written: Range<usize>,
+    ) -> io::Result<Option<usize>> {
+        let mut writer = self.open_writer(line)?;
+        if written.is_empty() {
+            return Ok(Some(0));
+        }
+        let more = self.copy_in(&mut writer, line, parts, written)?;
+        Ok((more > 0).then_some(more))
+    }
+
+    /// The writer, if there is anybody to write to.
+    #[inline]
+    pub(super) fn open_writer(&self, line: &Line<'_>) -> io::Result<MutexGuard<'_, Writer>> {
+        let mut writer = self.writer(line)?;
+        let view = self.view();
+        if Half::Writing.is_ended(&view.own) || Half::Reading.is_ended(&view.peer) {
+            return Err(broken_pipe());
+        }
+        let closings = closings(&view);
+        writer.unread += 1;
+        if closings != writer.closings || writer.unread > UNREAD || self.is_gone() {
+            writer.closings = closings;
+            self.look_whether_anybody_reads(&mut writer, line)?;
+        }
+        Ok(writer)
+    }
+
+    /// A system call, but where the peer goes on reading.
+    #[cold]
+    fn look_whether_anybody_reads(&self, writer: &mut Writer, line: &Line<'_>) -> io::Result<()> {
+        let has_read = writer.producer.look(&self.view());
+        let has_read = has_read.map_err(|corrupt| self.poison(line, corrupt.into()))?;
+        if (!has_read || writer.unread <= UNREAD) && self.look_whether_gone(line)? {
+            return Err(broken_pipe());
+        }
+        writer.unread = 0;
+        Ok(())
+    }
+
+    /// Copies and publishes as much of this range of all bytes as there is room for.
+    #[inline]
+    fn copy_in(
+        &self,
+        writer: &mut Writer,
+        line: &Line<'_>,
+        parts: &[IoSlice<'_>],
+        mut range: Range<usize>,
+    ) -> io::Result<usize> {
+        let start = range.start;
+        while !range.is_empty() {
+            let wanted = range.len().min(PIECE);
+            let space = writer.producer.space(wanted as u64, &self.view());
+            let space = space.map_err(|corrupt| self.poison(line, corrupt.into()))?;
+            let len = wanted.min(space as usize);
+            if len == 0 {
+                break;
+            }
+            self.gather(writer.producer.tail(), parts, range.start..range.start + len);
+            self.publish(writer, len as u64, line);
+            range.start += len;
+        }
+        Ok(range.start - start)
+    }
+
+    /// Copies a range of all bytes to a position.
+    #[inline]
+    fn gather(&self, mut position: u64, parts: &[IoSlice<'_>], mut range: Range<usize>) {
+        if let [one] = parts {
+            return self.region.write(self.owner, position, &one[range]);
+        }
+        for part in parts {
+            let piece = &part[range.start.min(part.len())..range.end.min(part.len())];
+            self.region.write(self.owner, position, piece);
+            position += piece.len() as u64;
+            range.start -= range.start.min(part.len());
+            range.end -= range.end.min(part.len());
+        }
+    }
+
+    #[inline]
+    pub(super) fn publish(&self, writer: &mut Writer, bytes: u64, line: &Line<'_>) {
+        let woken = writer.producer.publish(bytes, &self.view());
+        self.wake_reader(woken, line.fd);
+    }
+
+    /// Sends descriptors with the first of the bytes; returns how many of these were taken, at least one.
+    pub(crate) fn send_fds(
+        &self,
+        line: &Line<'_>,
+        parts: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+        waiting: Waiting,
+    ) -> io::Result<usize> {
+        loop {
+            let sent = self.patiently(line, Direction::Writing { wanted: 1 }, waiting, || {
+                self.try_send_fds(line, parts, fds)
+            })?;
+            match (sent, waiting) {
+                (Some(sent), _) => return Ok(sent),
+                (None, Waiting::Never) => return Err(io::ErrorKind::WouldBlock.into()),
+                // There is room in the ring, and none in the socket.
+                (None, _) => {
+                    let slice = std::time::Instant::now() + SLICE;
+                    let until = waiting.deadline().map_or(slice, |at| at.min(slice));
+                    wait(line.fd, Interest::Writable, Some(until))?;
+                    if waiting.is_over() {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// `None` if there is no room in the ring, `Some(None)` if there is none in the socket.
+    fn try_send_fds(
+        &self,
+        line: &Line<'_>,
+        parts: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+    ) -> io::Result<Option<Option<usize>>> {
+        let mut writer = self.open_writer(line)?;
+        let view = self.view();
+        let space = writer.producer.space(1, &view);
+        if space.map_err(|corrupt| self.poison(line, corrupt.into()))? == 0 {
+            return Ok(None);
+        }
+        // Before the bytes: whoever sees these finds the descriptors.
+        let count = u8::try_from(fds.len()).unwrap_or(u8::MAX);
+        let note = Note::Fds { count, at: writer.producer.tail() };
+        match send_note(line.fd, note, fds) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Some(None)),
+            sent => sent?,
+        }
+        writer.producer.note_batch(&view);
+        let total = parts.iter().map(|part| part.len()).sum();
+        Ok(Some(Some(self.copy_in(&mut writer, line, parts, 0..total)?)))
+    }
+
+    /// Says where this end is about to sleep until there is room.
+    pub(super) fn arm_writer(&self, wanted: u64, sleep: Sleep, line: &Line<'_>) -> io::Result<()> {
+        self.writer(line)?.producer.arm(wanted, sleep, &self.view());
+        Ok(())
+    }
+}
+
+fn broken_pipe() -> io::Error {
+    io::Error::from_raw_os_error(numbers::EPIPE)
+}
