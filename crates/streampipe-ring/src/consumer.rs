@@ -14,6 +14,8 @@ pub struct Consumer {
     tail: u64,
     /// How much had been read when it was last looked whether the peer sleeps.
     told: u64,
+    /// How many batches of descriptors the peer had sent when it was looked.
+    batches: u64,
     taken: u64,
 }
 
@@ -21,7 +23,7 @@ impl Consumer {
     /// Of an empty ring.
     #[must_use]
     pub fn new(capacity: Capacity) -> Self {
-        Self { capacity: capacity.bytes(), head: 0, tail: 0, told: 0, taken: 0 }
+        Self { capacity: capacity.bytes(), head: 0, tail: 0, told: 0, batches: 0, taken: 0 }
     }
 
     /// Where the next byte is.
@@ -58,6 +60,9 @@ impl Consumer {
             return Err(Corrupt::Tail { claimed, possible: (self.tail, limit) });
         }
         self.tail = claimed;
+        // Noted before the bytes: those of all bytes up to there are counted. Not looked at for each read, for the line
+        // is the one that the peer writes for each write.
+        self.batches = view.peer.batches.load(Acquire);
         Ok(())
     }
 
@@ -82,10 +87,11 @@ impl Consumer {
         woken
     }
 
-    /// How many batches of descriptors the peer has sent that were not taken.
+    /// How many batches of descriptors the peer has sent that were not taken, as far as was seen.
     #[inline]
-    pub fn batches_left<W: Word>(&self, view: &View<'_, W>) -> u64 {
-        view.peer.batches.load(Acquire).wrapping_sub(self.taken)
+    #[must_use]
+    pub fn batches_left(&self) -> u64 {
+        self.batches.wrapping_sub(self.taken)
     }
 
     /// How many batches of descriptors were taken.
@@ -127,6 +133,7 @@ impl Consumer {
             return Err(Corrupt::Tail { claimed, possible });
         }
         self.taken = later(self.taken, view.own.taken.load(Relaxed));
+        self.batches = view.peer.batches.load(Acquire);
         (self.head, self.tail, self.told) = (head, claimed, head);
         Ok(())
     }

@@ -27,8 +27,9 @@ pub(super) unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
 mod x86 {
     use std::arch::asm;
 
-    /// From here on, `rep movsb` is as fast as anything (measured: 4 KiB; below 2 KiB it is slower).
-    const STRING: usize = 2048;
+    /// From here on, `rep movsb` is as fast as anything; below, it is slower, by 3 % for pieces of 32 KiB from another
+    /// processor's cache, by more for less (measured: 6.18, Sapphire Rapids).
+    const STRING: usize = 64 << 10;
 
     #[inline]
     pub(super) unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
@@ -243,8 +244,8 @@ mod tests {
     /// Every length around each change of method, at every alignment of both sides, with the neighbours untouched.
     #[test]
     fn every_length_at_every_alignment() {
-        let lengths = (0..=200).chain([255, 256, 1000, 2046, 2047, 2048, 2049, 4096, 5000]);
-        let from: Vec<u8> = (0..6000).map(|at| (at * 7 + at / 251) as u8).collect();
+        let lengths = (0..=200).chain([255, 256, 1000, 4096, 65_535, 65_536, 65_537]);
+        let from: Vec<u8> = (0..66_000_u32).map(|at| (at * 7 + at / 251) as u8).collect();
         for len in lengths {
             let some = if len <= 200 { 16 } else { 3 };
             for (start, end) in (0..some).flat_map(|one| (0..some).map(move |two| (one, two))) {

@@ -51,7 +51,7 @@ impl Ring {
     ) -> io::Result<Readable<'end>> {
         let (reader, len) = self.patiently(&line, Direction::Reading, waiting, || {
             let Some((mut reader, mut len)) = self.open_reader(&line)? else { return Ok(None) };
-            if len > 0 && reader.consumer.batches_left(&self.view()) > 0 {
+            if len > 0 && reader.consumer.batches_left() > 0 {
                 len = self.meet_batch(&mut reader, &line, Taking::Bytes, len)?.1;
             }
             Ok(Some((reader, len)))

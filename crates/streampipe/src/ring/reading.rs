@@ -67,7 +67,7 @@ impl Ring {
         let Some((mut reader, available)) = self.open_reader(line)? else { return Ok(None) };
         let mut most = available;
         let mut came = Came::default();
-        if most > 0 && reader.consumer.batches_left(&self.view()) > 0 {
+        if most > 0 && reader.consumer.batches_left() > 0 {
             (came, most) = self.meet_batch(&mut reader, line, taking, most)?;
         }
         let len = self.copy_out(&mut reader, line, buffers, most);
@@ -194,7 +194,7 @@ impl Ring {
             _ => {}
         }
         let mut most = available;
-        if reader.consumer.batches_left(&self.view()) > 0 {
+        if reader.consumer.batches_left() > 0 {
             self.find_batch(&mut lifeline, reader, line, Taking::Due(0))?;
             most = lifeline.next_batch().map_or(most, |next| (next.at - head).min(most));
         }
@@ -239,7 +239,7 @@ impl Ring {
             match lifeline.listen(line.fd) {
                 Ok(Heard::Note) => self.note_heard(),
                 Ok(Heard::Nothing | Heard::TheEnd) => {
-                    let batches = reader.consumer.batches_left(&self.view());
+                    let batches = reader.consumer.batches_left();
                     return Err(self.poison(line, Poisoned::FdsMissing { batches }));
                 }
                 Err(Trouble::Poisoned(poisoned)) => return Err(self.poison(line, poisoned)),
@@ -254,7 +254,7 @@ impl Ring {
         let mut reader = self.reader(line)?;
         let mut lifeline = self.lifeline();
         if lifeline.next_batch().is_some_and(|next| next.at == reader.consumer.head())
-            && reader.consumer.batches_left(&self.view()) > 0
+            && reader.consumer.batches_left() > 0
         {
             let batch = lifeline.take_batch();
             reader.consumer.note_taken(&self.view());
