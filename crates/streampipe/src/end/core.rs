@@ -449,8 +449,16 @@ impl End {
     }
 
     /// Whether something was received that nobody has taken yet.
+    ///
+    /// Of a ring, something may always be there of which the socket does not know.
     pub(crate) fn holds_something(&self) -> bool {
-        self.side().held().is_some()
+        self.is_ring() || self.side().held().is_some()
+    }
+
+    /// How many notes were heard over the lifeline of a ring.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn notes_heard(&self) -> u64 {
+        self.ring.as_ref().map_or(0, |ring| ring.heard())
     }
 
     /// How many bytes there are to receive.

@@ -10,6 +10,7 @@ use super::core::End;
 use super::held::Held;
 use super::modes::Waiting;
 use super::{NoHello, Peer, Stream};
+use crate::ring::Hello;
 
 /// The first word: text, so that a shell can say it.
 const HELLO: &[u8; 8] = b"hello 1\n";
@@ -49,12 +50,16 @@ impl Stream {
         }
     }
 
-    /// Says hello: eight bytes, `hello 1\n`, to a peer that waits in [`recv_hello`](Self::recv_hello).
+    /// Says hello: eight bytes, `hello 1\n`, to a peer that waits in [`recv_hello`](Self::recv_hello). (Over a ring, a
+    /// note on its lifeline.)
     ///
     /// # Errors
     ///
     /// As `write`.
     pub fn send_hello(&self) -> io::Result<()> {
+        if let Some((ring, line)) = self.end.ring() {
+            return ring.send_hello(&line, self.end.modes.writing());
+        }
         io::Write::write_all(&mut &*self, HELLO)
     }
 
@@ -85,6 +90,10 @@ impl Stream {
     #[doc(alias = "SCM_CREDENTIALS")]
     #[doc(alias = "SCM_PIDFD")]
     pub fn recv_hello(&self) -> io::Result<Peer> {
+        if let Some((ring, line)) = self.end.ring() {
+            let hello = ring.recv_hello(&line, self.end.modes.reading())?;
+            return self.greet(hello);
+        }
         let mut word = [0; HELLO.len()];
         let heard = self.end.recv_attested(&mut word)?;
         let said = &word[..heard.len];
@@ -100,10 +109,28 @@ impl Stream {
             }
             None => return Err(self.end.refuse(said, None, NoHello::NotAttested)),
         };
+        self.stop_attesting()?;
+        Ok(peer)
+    }
+
+    /// A hello of a ring came as a note of its own: nothing has to be put back.
+    fn greet(&self, hello: Hello) -> io::Result<Peer> {
+        let sender = match hello {
+            Hello::Said(sender) => sender,
+            Hello::SomethingElse => return Err(NoHello::SomethingElse.into()),
+            Hello::Ended => return Err(NoHello::Ended.into()),
+        };
+        let peer = sender.and_then(|sender| Peer::attested(*sender).ok());
+        let peer = peer.ok_or(NoHello::NotAttested)?;
+        self.stop_attesting()?;
+        Ok(peer)
+    }
+
+    fn stop_attesting(&self) -> io::Result<()> {
         sockopt::attest_credentials(self.end.as_fd(), false)?;
         // Before Linux 6.5 there is nothing to switch off.
         let _ = sockopt::attest_pidfd(self.end.as_fd(), false);
-        Ok(peer)
+        Ok(())
     }
 }
 

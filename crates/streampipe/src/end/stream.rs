@@ -13,7 +13,7 @@ use super::patience::Look;
 use super::{ConvertError, ReadHalf, WriteHalf};
 use crate::call::Type;
 use crate::message::{Carries, Core};
-use crate::ring::{Engine, Readable, Reserved, Wait};
+use crate::ring::{Engine, Readable, Reserved, Unusable, Wait, receive_ring};
 
 const KIND: Type = Type::STREAM;
 
@@ -65,6 +65,13 @@ impl Stream {
     /// What a channel over this stream is made of.
     pub(crate) fn into_core(self) -> Core {
         Core::new(self.end, Carries::Bytes)
+    }
+
+    /// The second end of a ring, of which this is the lifeline.
+    pub(crate) fn into_ring(mut self) -> Result<Self, Unusable> {
+        let ring = receive_ring(self.end.as_fd())?;
+        self.end.run_over(ring);
+        Ok(self)
     }
 
     /// An end that is two pipes.

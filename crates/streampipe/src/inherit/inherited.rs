@@ -4,7 +4,8 @@ use streampipe_sys::inherited::{Mismatch, has_more_rights_than_its_caller, take}
 
 use super::NotInherited;
 use super::variable::{VARIABLE, parse};
-use crate::Stream;
+use crate::ring::Unusable;
+use crate::{Engine, Stream};
 
 /// Whether the end has been adopted.
 static TAKEN: Mutex<bool> = Mutex::new(false);
@@ -48,7 +49,7 @@ pub fn inherited() -> Result<Stream, NotInherited> {
         return Err(NotInherited::Secure);
     }
     let parsed = value.to_str().and_then(parse);
-    let Some((number, expected)) = parsed else {
+    let Some((number, engine, expected)) = parsed else {
         let shown = String::from_utf8_lossy(&value.as_encoded_bytes()[..value.len().min(SHOWN)]);
         return Err(NotInherited::Malformed { value: shown.into_owned() });
     };
@@ -61,5 +62,14 @@ pub fn inherited() -> Result<Stream, NotInherited> {
         }
     };
     *taken = true;
-    Stream::try_from(fd).map_err(|_| NotInherited::AnotherFile { number })
+    let stream = Stream::try_from(fd).map_err(|_| NotInherited::AnotherFile { number })?;
+    if engine == Engine::Socket {
+        return Ok(stream);
+    }
+    stream.into_ring().map_err(|unusable| match unusable {
+        Unusable::System(error) if error.raw_os_error().is_some() => {
+            NotInherited::System { errno: error.raw_os_error().unwrap_or_default() }
+        }
+        unusable => NotInherited::BadMemory { reason: unusable.to_string() },
+    })
 }

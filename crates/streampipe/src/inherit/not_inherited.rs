@@ -38,6 +38,11 @@ pub enum NotInherited {
         /// The error's number.
         errno: i32,
     },
+    /// The end is one of a ring, and its memory is not what the parent prepares; it is closed.
+    BadMemory {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The number is open, but is not the socket that the parent prepared; it is left alone.
     AnotherFile {
         /// The number.
@@ -68,6 +73,9 @@ impl fmt::Display for NotInherited {
                 let error = io::Error::from_raw_os_error(*errno);
                 write!(f, "the inherited end was not taken: {error}")
             }
+            Self::BadMemory { reason } => {
+                write!(f, "the inherited end is one of a ring, and cannot be used: {reason}")
+            }
             Self::AnotherFile { number } => write!(
                 f,
                 "no end was inherited: descriptor {number}, which STREAMPIPE_END names, is not the \
@@ -82,7 +90,9 @@ impl error::Error for NotInherited {}
 impl From<NotInherited> for io::Error {
     fn from(reason: NotInherited) -> Self {
         let kind = match reason {
-            NotInherited::Malformed { .. } => io::ErrorKind::InvalidData,
+            NotInherited::Malformed { .. } | NotInherited::BadMemory { .. } => {
+                io::ErrorKind::InvalidData
+            }
             NotInherited::System { errno } => io::Error::from_raw_os_error(errno).kind(),
             NotInherited::Secure => io::ErrorKind::PermissionDenied,
             _ => io::ErrorKind::NotFound,

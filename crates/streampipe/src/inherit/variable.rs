@@ -1,7 +1,8 @@
-//! What the environment says: `version:number:type:cookie`, for example `1:3:stream:4711`.
+//! What the environment says: `version:number:type:cookie`, for example `1:3:stream:4711`; of a ring, `1:3:ring:4711`.
 
 use streampipe_sys::inherited::Expected;
 
+use crate::Engine;
 use crate::call::{Family, Type};
 
 /// The variable that leads a child to its end.
@@ -13,25 +14,34 @@ const VERSION: &str = "1";
 /// The longest value that can be right: two numbers of 10 and 20 digits, the rest with room.
 const LONGEST: usize = 64;
 
-/// What the variable says for a stream under this number, with this cookie.
-pub(crate) fn value(number: i32, cookie: u64) -> String {
-    format!("{VERSION}:{number}:stream:{cookie}")
+/// What the variable says for a stream of this engine under this number, with this cookie.
+pub(crate) fn value(number: i32, engine: Engine, cookie: u64) -> String {
+    let kind = match engine {
+        Engine::Socket => "stream",
+        Engine::Ring => "ring",
+    };
+    format!("{VERSION}:{number}:{kind}:{cookie}")
 }
 
 /// Reads the value; `None` if it is not exactly of the form above.
-pub(super) fn parse(value: &str) -> Option<(i32, Expected)> {
+pub(super) fn parse(value: &str) -> Option<(i32, Engine, Expected)> {
     if value.len() > LONGEST {
         return None;
     }
     let mut fields = value.split(':');
     let mut field = || fields.next();
     let (version, number, kind, cookie) = (field()?, field()?, field()?, field()?);
-    if version != VERSION || kind != "stream" || field().is_some() {
+    let engine = match kind {
+        "stream" => Engine::Socket,
+        "ring" => Engine::Ring,
+        _ => return None,
+    };
+    if version != VERSION || field().is_some() {
         return None;
     }
     let number = i32::try_from(decimal(number)?).ok()?;
     let (domain, kind) = (Family::LOCAL.as_raw(), Type::STREAM.as_raw());
-    Some((number, Expected { domain, kind, cookie: decimal(cookie)? }))
+    Some((number, engine, Expected { domain, kind, cookie: decimal(cookie)? }))
 }
 
 /// A number as this library writes it: digits alone, no zero in front.
@@ -44,12 +54,16 @@ fn decimal(digits: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::{parse, value};
+    use crate::Engine;
 
     #[test]
     fn what_is_written_is_read() {
         for (number, cookie) in [(3, 1), (0, 0), (i32::MAX, u64::MAX), (64, 4711)] {
-            let (read, expected) = parse(&value(number, cookie)).expect("our own form");
-            assert_eq!((read, expected.cookie), (number, cookie));
+            for engine in [Engine::Socket, Engine::Ring] {
+                let (read, same, expected) =
+                    parse(&value(number, engine, cookie)).expect("our own form");
+                assert_eq!((read, same, expected.cookie), (number, engine, cookie));
+            }
         }
     }
 
@@ -89,13 +103,13 @@ mod tests {
     #[test]
     fn a_million_garbage_values_are_refused() {
         let mut random = fastrand::Rng::with_seed(0x5eed);
-        let good = value(3, 4711);
+        let good = value(3, Engine::Socket, 4711);
         let mut accepted = 0;
         for turn in 0..1_000_000_u32 {
             let text = if turn % 2 == 0 { noise(&mut random) } else { mutated(&mut random, &good) };
-            if let Some((number, expected)) = parse(&text) {
+            if let Some((number, engine, expected)) = parse(&text) {
                 // The form is canonical: only a text that says exactly this is read as this.
-                assert_eq!(value(number, expected.cookie), text);
+                assert_eq!(value(number, engine, expected.cookie), text);
                 accepted += 1;
             }
         }

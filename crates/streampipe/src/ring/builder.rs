@@ -82,6 +82,10 @@ impl Builder {
         }
     }
 
+    pub(crate) fn asks_for(self) -> Engine {
+        self.engine
+    }
+
     /// Makes a pair of the ring, and the memory file, for a process that cannot inherit the mapping.
     pub(crate) fn ring(self) -> io::Result<(Stream, Stream, OwnedFd)> {
         let wanted = self.capacity.unwrap_or(CAPACITY);

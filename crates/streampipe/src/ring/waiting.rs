@@ -78,7 +78,7 @@ impl Ring {
         direction: Direction,
         call: &mut dyn FnMut() -> io::Result<Option<T>>,
     ) -> io::Result<T> {
-        self.hear(line, direction, Listener::Passing)?;
+        self.hear_passing(line, direction)?;
         self.arm(line, direction, Sleep::AtLifeline)?;
         if let Some(done) = call()? {
             return Ok(done);
@@ -326,6 +326,11 @@ impl Ring {
             }
         }
         self.check_held(line, &mut lifeline)
+    }
+
+    /// Takes the notes that have come, in a call that passes by.
+    pub(super) fn hear_passing(&self, line: &Line<'_>, direction: Direction) -> io::Result<()> {
+        self.hear(line, direction, Listener::Passing)
     }
 
     /// Descriptors are sent when the bytes of those before were written: else somebody floods us with them.

@@ -8,6 +8,7 @@ use streampipe_sys::spawn::{Group, Identity, Limit};
 use super::inheritable::Inheritable;
 use super::source::Source;
 use super::{Resource, Stdio};
+use crate::{Builder, Engine, Wait};
 
 /// The number of the child's end, if no other is chosen.
 const DEFAULT_FD: i32 = 3;
@@ -60,6 +61,7 @@ pub struct Command {
     pub(super) directory: Option<PathBuf>,
     pub(super) stdio: [Option<Stdio>; 3],
     pub(super) place: Place,
+    pub(super) pair: Builder,
     pub(super) inherited: Vec<(Source, i32)>,
     pub(super) listen_names: Option<Vec<String>>,
     pub(super) group: Group,
@@ -108,6 +110,7 @@ impl Command {
             directory: None,
             stdio: [None, None, None],
             place: Place::Fd(DEFAULT_FD),
+            pair: Builder::new(),
             inherited: Vec::new(),
             listen_names: None,
             group: Group::default(),
@@ -413,6 +416,40 @@ impl Command {
         self.refuses_fds = true;
         self.no_new_privileges = true;
         self.timeout = Some(Self::UNTRUSTED_TIMEOUT);
+        self
+    }
+
+    /// What carries the bytes between this process and the child.
+    ///
+    /// With [`Engine::Ring`], the child must be a program of this library, which calls [`inherited`](crate::inherited):
+    /// that does the rest. The memory goes to it over its end, and this process keeps no descriptor of it. The end cannot
+    /// be on standard input or output then.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// // Not run: it needs a program of this library.
+    /// use std::io::{Read, Write};
+    ///
+    /// let mut worker = streampipe::Command::new("worker");
+    /// let mut child = worker.engine(streampipe::Engine::Ring).capacity(1 << 20).spawn()?;
+    /// child.stream().write_all(b"job")?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn engine(&mut self, engine: Engine) -> &mut Self {
+        self.pair = self.pair.engine(engine);
+        self
+    }
+
+    /// How many bytes each direction of a ring holds, as [`Builder::capacity`].
+    pub fn capacity(&mut self, bytes: usize) -> &mut Self {
+        self.pair = self.pair.capacity(bytes);
+        self
+    }
+
+    /// How our end of a ring waits, as [`Builder::wait`]; the child decides for its own.
+    pub fn wait_policy(&mut self, wait: Wait) -> &mut Self {
+        self.pair = self.pair.wait(wait);
         self
     }
 

@@ -68,6 +68,14 @@ macro_rules! given {
     )*};
 }
 
-given!(OwnedFd, File, Stream, SeqPacket, Datagram);
+given!(OwnedFd, File, SeqPacket, Datagram);
 given!(UnixStream, UnixListener, UnixDatagram, TcpStream, TcpListener, UdpSocket);
 given!(ChildStdin, ChildStdout, ChildStderr);
+
+impl Inheritable for Stream {}
+
+impl sealed::Sealed for Stream {
+    fn into_source(self) -> Source {
+        Source::give(self)
+    }
+}

@@ -11,7 +11,8 @@ use super::Command;
 use super::command::Place;
 use super::stdio::Kind;
 use crate::os::linux::EndExt;
-use crate::{Child, Stream};
+use crate::ring::send_memory;
+use crate::{Child, Engine, Stream};
 
 /// The descriptors of one start: ours, and the child's with their numbers.
 pub(super) struct Plan {
@@ -110,11 +111,14 @@ impl Plan {
 
 const NOBODY_ATTESTED: &str = "a hello is attested on sockets only, and this end is two pipes";
 
+const NO_RING_ON_STDIO: &str =
+    "an end of a ring is for `inherited`: it cannot be standard input and output, nor two pipes";
+
 /// Our end, the child's, and the value of the variable that leads it there.
 type Pair = (Stream, Vec<(OwnedFd, i32)>, Option<String>);
 
 fn pair_for(command: &Command) -> io::Result<Pair> {
-    if command.place == Place::Pipes {
+    if command.place == Place::Pipes && command.pair.asks_for() == Engine::Socket {
         if command.attests {
             return Err(io::Error::new(io::ErrorKind::Unsupported, NOBODY_ATTESTED));
         }
@@ -123,7 +127,11 @@ fn pair_for(command: &Command) -> io::Result<Pair> {
         let theirs = vec![(theirs_in, 0), (theirs_out, 1)];
         return Ok((Stream::from_pipes(reader, writer), theirs, None));
     }
-    let (ours, theirs) = Stream::pair()?;
+    let is_ring = command.pair.asks_for() == Engine::Ring;
+    if is_ring && !matches!(command.place, Place::Fd(_)) {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, NO_RING_ON_STDIO));
+    }
+    let (ours, theirs) = if is_ring { ring_for(command)? } else { Stream::pair()? };
     if command.refuses_fds {
         ours.refuse_fds()?;
     }
@@ -132,7 +140,7 @@ fn pair_for(command: &Command) -> io::Result<Pair> {
     }
     match command.place {
         Place::Fd(number) => {
-            let value = crate::inherit::value(number, theirs.cookie()?);
+            let value = crate::inherit::value(number, command.pair.asks_for(), theirs.cookie()?);
             Ok((ours, vec![(theirs.into(), number)], Some(value)))
         }
         Place::SocketOnStdio | Place::Pipes => {
@@ -140,6 +148,13 @@ fn pair_for(command: &Command) -> io::Result<Pair> {
             Ok((ours, vec![(theirs.into(), 0), (again, 1)], None))
         }
     }
+}
+
+/// A ring whose memory waits for the child at its end.
+fn ring_for(command: &Command) -> io::Result<(Stream, Stream)> {
+    let (ours, theirs, memory) = command.pair.ring()?;
+    send_memory(ours.as_fd(), &memory, ours.send_buffer_size()?)?;
+    Ok((ours, theirs))
 }
 
 fn check_numbers(command: &Command, placements: &[Placement<'_>]) -> io::Result<()> {

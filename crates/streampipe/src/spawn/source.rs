@@ -1,6 +1,8 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use crate::{Engine, Stream};
+
 /// A descriptor that a program is to get.
 #[derive(Debug)]
 pub enum Source {
@@ -15,6 +17,17 @@ pub enum Source {
 impl Source {
     pub(crate) fn lend(fd: BorrowedFd<'_>) -> Self {
         Self::Lent(streampipe_sys::fd::duplicate(fd))
+    }
+
+    /// An end, which is given away as a socket: not one of a ring, of which that is the smaller part.
+    pub(crate) fn give(end: Stream) -> Self {
+        match end.engine() {
+            Engine::Socket => Self::Given(end.into()),
+            Engine::Ring => Self::Lent(Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "an end of a ring cannot be given to a program by its number: use Command::engine",
+            ))),
+        }
     }
 
     pub(super) fn fd(&self) -> io::Result<BorrowedFd<'_>> {

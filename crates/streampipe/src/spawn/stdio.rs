@@ -84,8 +84,15 @@ macro_rules! given {
     )*};
 }
 
-given!(OwnedFd, File, Stream, SeqPacket, Datagram);
+given!(OwnedFd, File, SeqPacket, Datagram);
 given!(process::ChildStdin, process::ChildStdout, process::ChildStderr);
+
+/// Given: it goes to one program. An end of a ring is refused when the program is started.
+impl From<Stream> for Stdio {
+    fn from(end: Stream) -> Self {
+        Self(Kind::From(Source::give(end)))
+    }
+}
 
 /// This process's own, lent.
 impl From<io::Stdin> for Stdio {

@@ -4,12 +4,13 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
 use ::tokio::io::Interest;
 use ::tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use ::tokio::select;
+use ::tokio::sync::Notify;
 use ::tokio::task::consume_budget;
 use ::tokio::time::sleep;
 
@@ -35,6 +36,8 @@ pub(super) struct Readiness<T: HasEnd> {
     outlet: Mutex<Option<Arc<AsyncFd<OwnedFd>>>>,
     /// The process at the other end, once for each direction.
     process: Option<[AsyncFd<OwnedFd>; 2]>,
+    /// Who waits for the lifeline of a ring.
+    audience: Audience,
 }
 
 /// Whether the first try is made before the descriptor is said to be ready.
@@ -55,13 +58,13 @@ impl<T: HasEnd> Readiness<T> {
             }
             None => None,
         };
-        let interest = if inner.end().is_two_pipes() {
+        let interest = if inner.end().is_two_pipes() || inner.end().is_ring() {
             Interest::READABLE
         } else {
             Interest::READABLE | Interest::WRITABLE
         };
         let inner = register(inner, interest)?;
-        Ok(Self { inner, outlet: Mutex::default(), process })
+        Ok(Self { inner, outlet: Mutex::default(), process, audience: Audience::default() })
     }
 
     pub(super) fn get(&self) -> &T {
@@ -90,6 +93,9 @@ impl<T: HasEnd> Readiness<T> {
         haste: Haste,
         mut attempt: impl FnMut() -> Option<R>,
     ) -> io::Result<R> {
+        if self.get().end().is_ring() {
+            return self.when_ring(0, attempt).await;
+        }
         // Nothing else in here does it for a peer that always has something.
         consume_budget().await;
         if haste == Haste::Now {
@@ -124,6 +130,9 @@ impl<T: HasEnd> Readiness<T> {
         &self,
         mut attempt: impl FnMut() -> Option<R>,
     ) -> io::Result<R> {
+        if self.get().end().is_ring() {
+            return self.when_ring(1, attempt).await;
+        }
         consume_budget().await;
         if let Some(done) = attempt() {
             return Ok(done);
@@ -167,6 +176,9 @@ impl<T: HasEnd> Readiness<T> {
         context: &mut Context<'_>,
         mut attempt: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
+        if self.get().end().is_ring() {
+            return self.poll_ring(0, context, attempt);
+        }
         let mut may_try = self.get().end().holds_something();
         loop {
             if may_try {
@@ -195,6 +207,9 @@ impl<T: HasEnd> Readiness<T> {
         mut attempt: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         ready!(pin!(consume_budget()).poll(context));
+        if self.get().end().is_ring() {
+            return self.poll_ring(1, context, attempt);
+        }
         loop {
             if let Some(done) = unless_waiting(attempt()) {
                 self.forget_outlet();
@@ -215,6 +230,61 @@ impl<T: HasEnd> Readiness<T> {
                         self.forget_outlet();
                     }
                     return done;
+                }
+            }
+        }
+    }
+
+    /// Tries until it is not told to wait, each time something has come over the lifeline of a ring.
+    ///
+    /// What has come is for both directions, and is heard by whoever tries first: the others are told to try, too.
+    async fn when_ring<R>(
+        &self,
+        direction: usize,
+        mut attempt: impl FnMut() -> Option<R>,
+    ) -> io::Result<R> {
+        loop {
+            consume_budget().await;
+            let mut heard = pin!(self.audience.heard.notified());
+            heard.as_mut().enable();
+            if let Some(done) = self.audience.told_after(self.get().end(), &mut attempt) {
+                return Ok(done);
+            }
+            select! {
+                biased;
+                guard = self.inner.readable() => guard?.clear_ready(),
+                () = heard => {}
+                gone = gone(self.process.as_ref().map(|both| &both[direction])) => {
+                    gone?;
+                    return self.insist(attempt).await;
+                }
+                // There may be room in the ring, and none in the lifeline for descriptors.
+                () = sleep(SLICE), if direction == 1 => {}
+            }
+        }
+    }
+
+    /// The same for a poll.
+    fn poll_ring<R>(
+        &self,
+        direction: usize,
+        context: &mut Context<'_>,
+        mut attempt: impl FnMut() -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.audience.polls.put(direction, context.waker());
+        let both = Waker::from(Arc::clone(&self.audience.polls));
+        loop {
+            let mut attempt = || unless_waiting(attempt());
+            if let Some(done) = self.audience.told_after(self.get().end(), &mut attempt) {
+                return Poll::Ready(done);
+            }
+            match self.inner.poll_read_ready(&mut Context::from_waker(&both)) {
+                // Cleared, and tried once more after that.
+                Poll::Ready(guard) => guard?.clear_ready(),
+                Poll::Pending => {
+                    return self.poll_process(direction, context, || {
+                        attempt().unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
+                    });
                 }
             }
         }
@@ -277,6 +347,53 @@ impl<T: HasEnd> Readiness<T> {
 
     fn outlet(&self) -> MutexGuard<'_, Option<Arc<AsyncFd<OwnedFd>>>> {
         self.outlet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The tasks that wait for a ring, in both directions: all are to try when one has heard something.
+#[derive(Default)]
+struct Audience {
+    heard: Notify,
+    polls: Arc<Polls>,
+}
+
+impl Audience {
+    /// Tries, and tells the others if that heard something.
+    fn told_after<R>(&self, end: &End, attempt: &mut impl FnMut() -> Option<R>) -> Option<R> {
+        let before = end.notes_heard();
+        let done = attempt();
+        if end.notes_heard() != before {
+            self.heard.notify_waiters();
+            self.polls.wake_all();
+        }
+        done
+    }
+}
+
+/// The task that polls to read, and the one that polls to write.
+#[derive(Default)]
+struct Polls(Mutex<[Option<Waker>; 2]>);
+
+impl Polls {
+    fn put(&self, direction: usize, waker: &Waker) {
+        let mut wakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = match &mut wakers[direction] {
+            Some(same) if same.will_wake(waker) => None,
+            other => other.replace(waker.clone()),
+        };
+        drop(wakers);
+        drop(before);
+    }
+
+    fn wake_all(&self) {
+        let wakers = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+impl Wake for Polls {
+    fn wake(self: Arc<Self>) {
+        self.wake_all();
     }
 }
 

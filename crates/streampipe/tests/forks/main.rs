@@ -12,6 +12,8 @@ mod child;
 mod messages;
 /// What reviews found.
 mod reviewed;
+/// Rings across a fork.
+mod ring;
 /// A peer killed at any moment.
 mod storm;
 /// A fork server and its workers.
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         .chain(messages::TESTS)
         .chain(zygote::TESTS)
         .chain(reviewed::TESTS)
+        .chain(ring::TESTS)
         .copied()
         .collect();
     for (name, body) in &tests {

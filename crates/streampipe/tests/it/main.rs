@@ -27,6 +27,8 @@ mod policy;
 mod regression;
 /// Both directions at once.
 mod relay;
+/// The ring engine.
+mod ring;
 
 /// The contract, clause by clause.
 mod conformance;

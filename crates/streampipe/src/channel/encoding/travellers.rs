@@ -50,6 +50,11 @@ impl<'de> Deserialize<'de> for Fd {
 
 /// Puts another handle of an end beside the value.
 fn serialize_end<S: Serializer>(end: &End, serializer: S) -> Result<S::Ok, S::Error> {
+    if end.is_ring() {
+        return Err(S::Error::custom(complain(
+            "an end of a ring, of which a descriptor is the smaller part",
+        )));
+    }
     if end.holds_something() {
         return Err(S::Error::custom(complain(
             "an end with something received that nobody has taken yet",

@@ -3,10 +3,10 @@ use std::sync::MutexGuard;
 
 use streampipe_sys::region::Trusted;
 
-use super::reading::Taking;
-use super::ring::{Line, Reader, Ring};
-use super::waiting::Direction;
 use crate::end::Waiting;
+use crate::ring::reading::Taking;
+use crate::ring::ring::{Line, Reader, Ring};
+use crate::ring::waiting::Direction;
 
 /// What there is in a ring to read, from [`Stream::readable`](crate::Stream::readable).
 ///

@@ -7,35 +7,35 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use streampipe_sys::message::{self, Blocking, Received, Sender};
 use streampipe_wire::{NOTE_LEN, Note};
 
-use super::Poisoned;
+use crate::ring::Poisoned;
 
 /// How many batches of descriptors are held at most: the next one, and one that came while it was looked at.
 const MOST_HELD: usize = 2;
 
 /// What has come over the socket and was not taken yet.
 #[derive(Debug, Default)]
-pub(super) struct Lifeline {
+pub(in crate::ring) struct Lifeline {
     batches: VecDeque<Batch>,
     /// Who said hello, as far as the kernel attests it.
     hello: Option<Option<Box<Sender>>>,
     has_ended: bool,
     /// Whether the reader, and the writer, was left a note since it last looked.
-    pub(super) left_a_note: [bool; 2],
+    pub(in crate::ring) left_a_note: [bool; 2],
 }
 
 /// Descriptors that were sent together.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(in crate::ring) struct Batch {
     /// The position of the first byte they were sent with.
-    pub(super) at: u64,
-    pub(super) fds: Vec<OwnedFd>,
+    pub(in crate::ring) at: u64,
+    pub(in crate::ring) fds: Vec<OwnedFd>,
     /// Whether there were more, for which there was no room.
-    pub(super) lost: bool,
+    pub(in crate::ring) lost: bool,
 }
 
 /// What one look at the socket brought.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(in crate::ring) enum Heard {
     Nothing,
     Note,
     TheEnd,
@@ -43,7 +43,7 @@ pub(super) enum Heard {
 
 /// Why a look at the socket failed.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(in crate::ring) enum Trouble {
     Poisoned(Poisoned),
     System(io::Error),
 }
@@ -56,7 +56,7 @@ impl From<Poisoned> for Trouble {
 
 impl Lifeline {
     /// Takes one note, if one has come.
-    pub(super) fn listen(&mut self, fd: BorrowedFd<'_>) -> Result<Heard, Trouble> {
+    pub(in crate::ring) fn listen(&mut self, fd: BorrowedFd<'_>) -> Result<Heard, Trouble> {
         if self.has_ended {
             return Ok(Heard::TheEnd);
         }
@@ -103,51 +103,35 @@ impl Lifeline {
     }
 
     /// Whether another note may be taken: who floods it with descriptors gets no more than these into this process.
-    pub(super) fn has_room(&self) -> bool {
+    pub(in crate::ring) fn has_room(&self) -> bool {
         self.batches.len() < MOST_HELD
     }
 
-    pub(super) fn next_batch(&mut self) -> Option<&mut Batch> {
+    pub(in crate::ring) fn next_batch(&mut self) -> Option<&mut Batch> {
         self.batches.front_mut()
     }
 
-    pub(super) fn take_batch(&mut self) -> Option<Batch> {
+    pub(in crate::ring) fn take_batch(&mut self) -> Option<Batch> {
         self.batches.pop_front()
     }
 
-    pub(super) fn take_hello(&mut self) -> Option<Option<Box<Sender>>> {
+    pub(in crate::ring) fn take_hello(&mut self) -> Option<Option<Box<Sender>>> {
         self.hello.take()
     }
 }
 
 /// Rings the peer's doorbell. One that rings already goes on ringing, and one that is gone does not hear it.
-pub(super) fn ring_bell(fd: BorrowedFd<'_>) {
+pub(in crate::ring) fn ring_bell(fd: BorrowedFd<'_>) {
     let _ = message::send(fd, &Note::Bell.to_bytes(), Blocking::Never);
 }
 
 /// Sends a note, with its descriptors, whole or not at all. Never waits.
-pub(super) fn send_note(fd: BorrowedFd<'_>, note: Note, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub(in crate::ring) fn send_note(
+    fd: BorrowedFd<'_>,
+    note: Note,
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let bytes = note.to_bytes();
     // A socket takes so few bytes in one piece.
     message::send_with_fds(fd, &[IoSlice::new(&bytes)], fds, Blocking::Never).map(drop)
-}
-
-/// Takes the memory that is the first thing to come over the lifeline of a child.
-pub(super) fn take_memory(fd: BorrowedFd<'_>) -> io::Result<Result<(OwnedFd, u64), Poisoned>> {
-    let mut bytes = [0; NOTE_LEN];
-    let buffers = &mut [IoSliceMut::new(&mut bytes)];
-    let mut received = message::recv(fd, buffers, Blocking::Never)?;
-    if received.len != NOTE_LEN {
-        return Ok(Err(Poisoned::LifelineCut));
-    }
-    let note = match Note::from_bytes(bytes) {
-        Ok(note) => note,
-        Err(bad) => return Ok(Err(Poisoned::Note(bad))),
-    };
-    let Note::Memory { capacity } = note else { return Ok(Err(Poisoned::UnexpectedNote)) };
-    let came = received.fds.len();
-    match received.fds.pop() {
-        Some(memory) if came == 1 => Ok(Ok((memory, capacity))),
-        _ => Ok(Err(Poisoned::Fds { due: 1, came })),
-    }
 }

@@ -1,9 +1,9 @@
 use std::io::{self, IoSlice, Write};
-
-use super::ring::{Line, Ring, Writer};
-use super::waiting::Direction;
-use crate::end::Waiting;
 use std::sync::MutexGuard;
+
+use crate::end::Waiting;
+use crate::ring::ring::{Line, Ring, Writer};
+use crate::ring::waiting::Direction;
 
 /// Room in a ring to write to, from [`Stream::reserve`](crate::Stream::reserve): what is put there the peer sees all at
 /// once, when it is committed.

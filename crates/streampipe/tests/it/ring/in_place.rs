@@ -1,0 +1,103 @@
+use std::io::{ErrorKind, Read, Write};
+
+use streampipe::{Builder, Engine, Stream};
+
+fn pair(capacity: usize) -> (Stream, Stream) {
+    Builder::new().engine(Engine::Ring).capacity(capacity).pair().expect("a pair")
+}
+
+#[test]
+fn what_is_committed_comes_at_once_and_what_is_not_never() {
+    let (mut ours, mut theirs) = pair(4096);
+    theirs.set_nonblocking(true).expect("a flag");
+    let mut room = ours.reserve(8).expect("room");
+    room.write_at(4, b"body");
+    assert_eq!(theirs.read(&mut [0; 8]).expect_err("nothing yet").kind(), ErrorKind::WouldBlock);
+    room.write_at(0, b"head");
+    drop(room);
+    assert_eq!(theirs.read(&mut [0; 8]).expect_err("not committed").kind(), ErrorKind::WouldBlock);
+
+    let mut room = ours.reserve(100).expect("room");
+    assert_eq!(room.write(b"head and ").expect("room"), 9);
+    assert_eq!(room.write(b"body").expect("room"), 4);
+    room.commit(13);
+    let mut heard = [0; 64];
+    assert_eq!(theirs.read(&mut heard).expect("committed"), 13);
+    assert_eq!(&heard[..13], b"head and body");
+}
+
+#[test]
+fn what_was_read_in_place_is_given_back_and_nothing_else() {
+    let (mut ours, mut theirs) = pair(4096);
+    ours.write_all(b"onetwothree").expect("room");
+    let mut there = theirs.readable().expect("something");
+    let mut three = [0; 3];
+    there.read_exact(&mut three).expect("there");
+    assert_eq!((&three, there.len()), (b"one", 8));
+    there.skip(3);
+    there.release();
+    let there = theirs.readable().expect("something");
+    assert_eq!(there.len(), 5);
+    drop(there);
+    let mut rest = [0; 5];
+    theirs.read_exact(&mut rest).expect("there");
+    assert_eq!(&rest, b"three");
+}
+
+#[test]
+fn rooms_and_readings_go_around_the_end_of_the_ring() {
+    let (mut ours, mut theirs) = pair(4096);
+    let mut expected = 0_u64;
+    for turn in 0..5000_u64 {
+        let len = 8 * (1 + turn as usize % 400);
+        let mut room = ours.reserve(len).expect("room");
+        for at in (0..len).step_by(8) {
+            room.write_at(at, &(expected + at as u64).to_le_bytes());
+        }
+        room.commit(len);
+        let mut there = theirs.readable().expect("something");
+        assert_eq!(there.len(), len);
+        if turn % 2 == 0 {
+            let mut all = vec![0; len];
+            there.read_exact(&mut all).expect("there");
+            for (at, word) in all.chunks(8).enumerate() {
+                let word = u64::from_le_bytes(word.try_into().expect("eight"));
+                assert_eq!(word, expected + 8 * at as u64);
+            }
+        } else {
+            for at in (0..len).step_by(8) {
+                assert_eq!(there.read_u64_le().expect("there"), expected + at as u64);
+            }
+        }
+        there.release();
+        expected += len as u64;
+    }
+}
+
+#[test]
+fn more_than_the_ring_holds_is_refused_and_all_of_it_is_not() {
+    let (mut ours, mut theirs) = pair(4096);
+    assert_eq!(ours.reserve(4097).expect_err("too much").kind(), ErrorKind::InvalidInput);
+    ours.reserve(4096).expect("all of it").commit(4096);
+    ours.set_nonblocking(true).expect("a flag");
+    assert_eq!(ours.reserve(1).expect_err("full").kind(), ErrorKind::WouldBlock);
+    let mut there = theirs.readable().expect("something");
+    there.skip(1);
+    there.release();
+    ours.reserve(1).expect("room again").commit(1);
+}
+
+#[test]
+fn the_end_is_nothing_to_read() {
+    let (ours, mut theirs) = pair(4096);
+    drop(ours);
+    assert!(theirs.readable().expect("the end").is_empty());
+    assert_eq!(theirs.reserve(1).expect_err("nobody reads").kind(), ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn a_socket_has_nothing_in_place() {
+    let (mut ours, mut theirs) = streampipe::pair().expect("a pair");
+    assert_eq!(ours.reserve(1).expect_err("a socket").kind(), ErrorKind::Unsupported);
+    assert_eq!(theirs.readable().expect_err("a socket").kind(), ErrorKind::Unsupported);
+}

@@ -1,0 +1,13 @@
+//! What only the ring engine has, or has in its own way. What both engines have in common is in `conformance` and the
+//! suites of messages, channels and tasks, which run on both.
+
+/// Programs that are started with an end, and forks of all kinds.
+mod children;
+/// What is written in place, and read.
+mod in_place;
+/// Who polls the descriptor.
+mod polled;
+/// Threads that share an end.
+mod shared;
+/// Tasks.
+mod tasks;
