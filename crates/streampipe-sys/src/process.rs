@@ -181,7 +181,7 @@ pub fn asleep_in(pid: i32) -> Option<AsleepIn> {
 /// On which processor this thread runs; it may be another one by now.
 #[must_use]
 pub fn processor() -> Option<u32> {
-    // SAFETY: a question without arguments.
+    // SAFETY: a question that takes nothing and touches no memory.
     let number = unsafe { libc::sched_getcpu() };
     u32::try_from(number).ok()
 }

@@ -13,6 +13,27 @@ const ATOMICS: &[(&str, &str)] = &[
     ("crates/streampipe/src/end/modes.rs", "the settings of one handle, each for itself"),
     ("crates/streampipe/src/end/shared.rs", "the flags of one socket, which publish nothing"),
     ("crates/streampipe-sys/src/spawn/clone.rs", "the word that the kernel clears for a child"),
+    (
+        "crates/streampipe/src/ring/ring.rs",
+        "flags of one process; shared words are borrowed here, and loaded and stored in streampipe-ring alone",
+    ),
+    (
+        "crates/streampipe-sys/src/futex.rs",
+        "the address of a shared word, for the kernel to compare",
+    ),
+    (
+        "crates/streampipe-sys/src/generation.rs",
+        "a word of one process, which a fork finds cleared",
+    ),
+    (
+        "crates/streampipe-sys/src/region/control.rs",
+        "where the shared words are; none is used here",
+    ),
+    ("crates/streampipe-sys/src/region/copy.rs", "bytes of a ring, where there is no assembly"),
+    (
+        "crates/streampipe-sys/src/region/map.rs",
+        "what a region is, written before anybody else has it",
+    ),
 ];
 
 /// `unsafe` is code of the cellar's alone.

@@ -14,7 +14,7 @@ const MOST_FILES: usize = 12;
 /// Directories with a limit of their own: which, and why.
 const LARGER: &[(&str, usize, &str)] = &[
     ("crates/streampipe/src/end", 16, "each shape of an end, its errors, and the core they share"),
-    ("crates/streampipe-sys/src", 17, "one file for each family of system calls"),
+    ("crates/streampipe-sys/src", 19, "one file for each family of system calls"),
 ];
 
 /// `lib.rs` and `mod.rs` are tables of contents.

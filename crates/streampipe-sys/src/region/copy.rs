@@ -12,12 +12,12 @@
 #[inline]
 pub(super) unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
-    // SAFETY: the caller's.
+    // SAFETY: the caller answers for both ranges, as this function asks.
     unsafe {
         x86::copy(to, from, len);
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    // SAFETY: the caller's.
+    // SAFETY: the caller answers for both ranges, as this function asks.
     unsafe {
         portable::copy(to, from, len);
     }
@@ -34,21 +34,20 @@ mod x86 {
     #[inline]
     pub(super) unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
         match len {
-            // SAFETY: of all: the caller's, and each reads and writes `len` bytes, some of them twice.
             0 => {}
-            // SAFETY: as above.
+            // SAFETY: each touches `len` bytes of both ranges, for which the caller answers.
             1..=3 => unsafe { few(to, from, len) },
-            // SAFETY: as above.
+            // SAFETY: each touches `len` bytes of both ranges, for which the caller answers.
             4..=7 => unsafe { words_4(to, from, len) },
-            // SAFETY: as above.
+            // SAFETY: each touches `len` bytes of both ranges, for which the caller answers.
             8..=15 => unsafe { words_8(to, from, len) },
-            // SAFETY: as above.
+            // SAFETY: each touches `len` bytes of both ranges, for which the caller answers.
             16..=32 => unsafe { words_16(to, from, len) },
-            // SAFETY: as above.
+            // SAFETY: each touches `len` bytes of both ranges, for which the caller answers.
             33..=64 => unsafe { words_32(to, from, len) },
-            // SAFETY: as above.
+            // SAFETY: each touches `len` bytes of both ranges, for which the caller answers.
             65..STRING => unsafe { blocks(to, from, len) },
-            // SAFETY: as above.
+            // SAFETY: each touches `len` bytes of both ranges, for which the caller answers.
             _ => unsafe { string(to, from, len) },
         }
     }
@@ -227,10 +226,10 @@ mod portable {
     pub(super) unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
         for at in 0..len {
             let (from, to) = (from.wrapping_add(at).cast_mut(), to.wrapping_add(at));
-            // SAFETY: the caller's: readable. Of a byte that nobody may write, an atomic is only read.
+            // SAFETY: readable, as the caller says. Of a byte that nobody may write, an atomic is only read.
             let from = unsafe { AtomicU8::from_ptr(from) };
             let byte = from.load(Relaxed);
-            // SAFETY: the caller's: writable.
+            // SAFETY: writable, as the caller says, and inside of `len`.
             let to = unsafe { AtomicU8::from_ptr(to) };
             to.store(byte, Relaxed);
         }

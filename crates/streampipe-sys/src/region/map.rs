@@ -51,7 +51,7 @@ pub struct Region {
 // copies that may race.
 unsafe impl Send for Region {}
 
-// SAFETY: as above.
+// SAFETY: the pointer never changes, and what is behind it is made for use by several at once.
 unsafe impl Sync for Region {}
 
 impl Region {

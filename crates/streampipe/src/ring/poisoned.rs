@@ -25,7 +25,7 @@ pub enum Poisoned {
     Note(BadNote),
     /// A note in pieces, which an honest peer never sends.
     LifelineCut,
-    /// A note that is not for now: a second memory.
+    /// A note out of place: a second memory.
     UnexpectedNote,
     /// Descriptors that came without their note, or not as many as it says.
     Fds {
@@ -55,7 +55,7 @@ impl fmt::Display for Poisoned {
             Self::Position(corrupt) => corrupt.fmt(f),
             Self::Note(bad) => bad.fmt(f),
             Self::LifelineCut => f.write_str("a note came in pieces"),
-            Self::UnexpectedNote => f.write_str("a note that is not for now"),
+            Self::UnexpectedNote => f.write_str("a note out of place"),
             Self::Fds { due, came } => write!(f, "{due} descriptors were due, and {came} came"),
             Self::FdsMissing { batches } => {
                 write!(f, "{batches} batches of descriptors were announced and not sent")

@@ -32,7 +32,7 @@ pub(crate) struct Ring {
     /// A thread of this process sleeps at the lifeline, and hears what comes over it.
     ///
     /// These three are hints and flags of their own, and publish nothing.
-    pub(super) has_listener: AtomicBool,
+    has_listener: AtomicBool,
     /// All copies of the other end are closed.
     gone: AtomicBool,
     /// How many notes were heard: who was waiting for one that another call took looks again.
@@ -56,6 +56,9 @@ pub(super) struct Writer {
     pub(super) unread: u32,
     generation: u64,
 }
+
+/// A word that the peer may write, or read.
+pub(super) type SharedWord = AtomicU64;
 
 /// What a handle brings along.
 #[derive(Clone, Copy)]
@@ -117,7 +120,7 @@ impl Ring {
     }
 
     #[inline]
-    pub(super) fn view(&self) -> View<'_, AtomicU64> {
+    pub(super) fn view(&self) -> View<'_, SharedWord> {
         View { own: words(self.own()), peer: words(self.peer()) }
     }
 
@@ -191,6 +194,14 @@ impl Ring {
         let _ = sockopt::shutdown(line.fd, std::net::Shutdown::Both);
         self.wake_own();
         first.into()
+    }
+
+    pub(super) fn has_listener(&self) -> bool {
+        self.has_listener.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_listener(&self, listens: bool) {
+        self.has_listener.store(listens, Ordering::Relaxed);
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -286,7 +297,7 @@ impl Drop for Ring {
 }
 
 #[inline]
-fn words(control: &Control) -> Words<'_, AtomicU64> {
+fn words(control: &Control) -> Words<'_, SharedWord> {
     Words {
         tail: &control.written.tail,
         batches: &control.written.batches,

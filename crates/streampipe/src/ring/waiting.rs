@@ -8,8 +8,6 @@
 //! the caller may poll.
 
 use std::io;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use streampipe_ring::{Outlook, Sleep, Waitpoint};
@@ -19,7 +17,7 @@ use streampipe_sys::{futex, queue};
 use streampipe_wire::NOTE_LEN;
 
 use super::lifeline::{Heard, Lifeline, Trouble};
-use super::ring::{Line, Ring};
+use super::ring::{Line, Ring, SharedWord};
 use super::spin::Spin;
 use super::{Poisoned, Wait};
 use crate::end::{Life, Waiting};
@@ -206,7 +204,7 @@ impl Ring {
         &self,
         line: &Line<'_>,
         direction: Direction,
-    ) -> io::Result<(Waitpoint, &AtomicU64)> {
+    ) -> io::Result<(Waitpoint, &SharedWord)> {
         Ok(match direction {
             Direction::Reading => {
                 (self.reader(line)?.consumer.waitpoint(), &self.peer().written.tail)
@@ -304,7 +302,7 @@ impl Ring {
         if !seen.readable {
             return Ok(());
         }
-        if who == Listener::Passing && self.has_listener.load(Relaxed) {
+        if who == Listener::Passing && self.has_listener() {
             return Ok(());
         }
         let notes = queue::bytes_queued(line.fd)? / NOTE_LEN as u64;
@@ -371,13 +369,13 @@ impl<'ring> Listening<'ring> {
     fn start(ring: &'ring Ring) -> Self {
         // Behind whoever is hearing right now.
         let _lifeline = ring.lifeline();
-        ring.has_listener.store(true, Relaxed);
+        ring.set_listener(true);
         Self(ring)
     }
 }
 
 impl Drop for Listening<'_> {
     fn drop(&mut self) {
-        self.0.has_listener.store(false, Relaxed);
+        self.0.set_listener(false);
     }
 }
