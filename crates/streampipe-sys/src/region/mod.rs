@@ -3,7 +3,7 @@
 //! The peer may write anything into it at any time. So, in this room and the next:
 //!
 //! 1. No reference to a byte of a ring exists. Bytes are copied, in instructions that the compiler does not see through
-//!    ([`copy`](mod@copy)), so that what changes meanwhile is a wrong byte and nothing else. (The exception is
+//!    (`copy.rs`), so that what changes meanwhile is a wrong byte and nothing else. (The exception is
 //!    [`Trusted`], which takes an `unsafe` word.)
 //! 2. Words are atomics, each in its place of [`Control`].
 //! 3. Places in a ring are computed from numbers of our own, masked by a capacity that is not in shared memory.
