@@ -55,6 +55,12 @@ impl<W: Word> View<'_, W> {
         beyond != 0 && beyond < 1 << 63
     }
 
+    /// Whether the peer, which will read no more, has read all that was written, as far as it told.
+    #[must_use]
+    pub fn is_all_read(&self) -> bool {
+        self.own.tail.load(Relaxed) == self.peer.head.load(Relaxed)
+    }
+
     /// Says on which processor this end is, as far as it knows.
     pub fn show_processor(&self, number: Option<u32>) {
         self.own.processor.store(number.map_or(0, |number| u64::from(number) + 1), Relaxed);

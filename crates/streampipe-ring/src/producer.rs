@@ -101,16 +101,6 @@ impl Producer {
         W::fence();
     }
 
-    /// Whether the peer has read all that was written.
-    ///
-    /// # Errors
-    ///
-    /// [`Corrupt::Head`].
-    pub fn is_all_read<W: Word>(&mut self, view: &View<'_, W>) -> Result<bool, Corrupt> {
-        self.look(view)?;
-        Ok(self.head == self.tail)
-    }
-
     /// Goes on where another process stopped that had a copy of this end: from what it published.
     ///
     /// # Errors

@@ -452,7 +452,12 @@ impl End {
     ///
     /// Of a ring, something may always be there of which the socket does not know.
     pub(crate) fn holds_something(&self) -> bool {
-        self.is_ring() || self.side().held().is_some()
+        self.is_ring() || self.holds_bytes()
+    }
+
+    /// Whether bytes were put back, or met descriptors, and come first.
+    pub(super) fn holds_bytes(&self) -> bool {
+        self.side().held().is_some()
     }
 
     /// How many notes were heard over the lifeline of a ring.

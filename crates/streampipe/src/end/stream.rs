@@ -205,13 +205,17 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// As `read`, with descriptors as there; `Unsupported` if the engine is not the ring.
+    /// As `read`, with descriptors as there; `Unsupported` if the engine is not the ring; `InvalidInput` while bytes of a
+    /// `read_exact` that failed wait for a `read`.
     ///
     /// # Examples
     ///
     /// See [`Readable`].
     pub fn readable(&mut self) -> io::Result<Readable<'_>> {
         let (ring, line) = self.end.ring().ok_or_else(not_a_ring)?;
+        if self.end.holds_bytes() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, PUT_BACK));
+        }
         ring.readable(line, self.end.modes.reading())
     }
 
@@ -255,6 +259,8 @@ impl TryFrom<UnixStream> for Stream {
         Self::try_from(OwnedFd::from(stream))
     }
 }
+
+const PUT_BACK: &str = "bytes that a failed read_exact put back come first: read them";
 
 fn not_a_ring() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, "only the ring engine has bytes in place")

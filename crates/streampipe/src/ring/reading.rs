@@ -111,8 +111,7 @@ impl Ring {
         if !reader.told_of_reset && self.look_whether_gone(line)? {
             // It closed before it had read all that we wrote: said once, behind its data, as of a socket.
             reader.told_of_reset = true;
-            let all_read = self.writer(line)?.producer.is_all_read(&view);
-            if !all_read.map_err(|corrupt| self.poison(line, corrupt.into()))? {
+            if !view.is_all_read() {
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
         }

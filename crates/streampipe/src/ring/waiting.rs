@@ -10,7 +10,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use streampipe_ring::{Outlook, Sleep, Waitpoint};
+use streampipe_ring::{Half, Outlook, Sleep, Waitpoint};
 use streampipe_sys::process::processor;
 use streampipe_sys::wait::{Interest, glance, wait, wait_beside};
 use streampipe_sys::{futex, queue};
@@ -305,7 +305,8 @@ impl Ring {
         if who == Listener::Passing && self.has_listener() {
             return Ok(());
         }
-        let notes = queue::bytes_queued(line.fd)? / NOTE_LEN as u64;
+        // At least one: what is no whole note must be looked at, too, and so must the end.
+        let notes = (queue::bytes_queued(line.fd)? / NOTE_LEN as u64).max(1);
         for left in (0..notes).rev() {
             if !lifeline.has_room() {
                 break;
@@ -318,7 +319,14 @@ impl Ring {
             }
             match lifeline.listen(line.fd) {
                 Ok(Heard::Note) => {}
-                Ok(Heard::Nothing | Heard::TheEnd) => break,
+                Ok(Heard::Nothing) => break,
+                Ok(Heard::TheEnd) => {
+                    // Or this end's own, if it was ended while somebody slept.
+                    if !Half::Reading.is_ended(&self.view().own) {
+                        self.note_gone();
+                    }
+                    break;
+                }
                 Err(Trouble::Poisoned(poisoned)) => return Err(self.poison(line, poisoned)),
                 Err(Trouble::System(error)) => return Err(error),
             }
