@@ -33,11 +33,17 @@ impl Outlook {
 }
 
 impl<W: Word> View<'_, W> {
+    /// Whether there is something to read, by the published positions.
+    #[must_use]
+    pub fn has_something(&self) -> bool {
+        self.peer.tail.load(Relaxed) != self.own.head.load(Relaxed)
+    }
+
     /// Whether somebody waits at the lifeline for something to read, and could go on.
     #[must_use]
     pub fn is_reader_due(&self) -> bool {
-        let there = self.peer.tail.load(Relaxed) != self.own.head.load(Relaxed);
-        waits_at_lifeline(self.own.data_arm) && (there || self.peer.ended.load(Relaxed) != 0)
+        let has_more = self.has_something() || self.peer.ended.load(Relaxed) != 0;
+        waits_at_lifeline(self.own.data_arm) && has_more
     }
 
     /// Whether somebody waits at the lifeline for room, and could go on.

@@ -31,7 +31,7 @@ use super::watch::Life;
 use super::watch::Watch;
 use super::{ConvertError, FdError};
 use crate::call::{Family, Type};
-use crate::ring::{Line, Ring, Taking, Wait};
+use crate::ring::{Cut, Line, Ring, Taking, Wait};
 
 /// The most buffers one call takes (`UIO_MAXIOV`); the rest waits for the next call, as in std.
 const MOST_BUFFERS: usize = 1024;
@@ -318,7 +318,7 @@ impl End {
     #[inline]
     pub(crate) fn write(&self, bytes: &[u8], waiting: Waiting) -> io::Result<usize> {
         if let Some((ring, line)) = self.ring() {
-            return ring.write(&line, &[IoSlice::new(bytes)], waiting);
+            return ring.write(&line, &[IoSlice::new(bytes)], Cut::Anywhere, waiting);
         }
         if let Some(outlet) = &self.outlet {
             return self.write_to_pipe(outlet, &[IoSlice::new(bytes)], waiting);
@@ -335,7 +335,7 @@ impl End {
     ) -> io::Result<usize> {
         let bytes = &bytes[..bytes.len().min(MOST_BUFFERS)];
         if let Some((ring, line)) = self.ring() {
-            return ring.write(&line, bytes, waiting);
+            return ring.write(&line, bytes, Cut::Anywhere, waiting);
         }
         if let Some(outlet) = &self.outlet {
             return self.write_to_pipe(outlet, bytes, waiting);
@@ -583,14 +583,15 @@ impl End {
         fds: &[BorrowedFd<'_>],
         waiting: Waiting,
     ) -> io::Result<usize> {
-        self.send_parts(&[IoSlice::new(bytes)], fds, waiting)
+        self.send_parts(&[IoSlice::new(bytes)], fds, Cut::Anywhere, waiting)
     }
 
-    /// The same from several places.
+    /// The same from several places. A socket takes few bytes whole, or none of them, whatever `cut` says.
     pub(crate) fn send_parts(
         &self,
         parts: &[IoSlice<'_>],
         fds: &[BorrowedFd<'_>],
+        cut: Cut,
         waiting: Waiting,
     ) -> io::Result<usize> {
         if fds.len() > MAX_FDS {
@@ -610,9 +611,9 @@ impl End {
         }
         if let Some((ring, line)) = self.ring() {
             return if fds.is_empty() {
-                ring.write(&line, parts, waiting)
+                ring.write(&line, parts, cut, waiting)
             } else {
-                ring.send_fds(&line, parts, fds, waiting)
+                ring.send_fds(&line, parts, fds, cut, waiting)
             };
         }
         self.patiently(Interest::Writable, waiting, |blocking| {

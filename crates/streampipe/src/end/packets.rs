@@ -11,6 +11,7 @@ use streampipe_sys::wait::{Interest, peer_has_finished};
 use super::core::End;
 use super::modes::Waiting;
 use super::{FdError, PacketError};
+use crate::ring::Cut;
 
 /// Whether 0 bytes can mean the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +130,9 @@ impl End {
     /// Sends a frame of at least 1 byte: as a packet, or into a stream, which may take a part of it.
     #[inline]
     pub(crate) fn send_frame(&self, frame: &[u8], waiting: Waiting) -> io::Result<usize> {
+        if let Some((ring, line)) = self.ring() {
+            return ring.write(&line, &[IoSlice::new(frame)], Cut::NotIfFew, waiting);
+        }
         self.write(frame, waiting).inspect_err(|error| self.note_reset(error))
     }
 
@@ -139,7 +143,8 @@ impl End {
         fds: &[BorrowedFd<'_>],
         waiting: Waiting,
     ) -> io::Result<usize> {
-        self.send_parts(parts, fds, waiting).inspect_err(|error| self.note_reset(error))
+        self.send_parts(parts, fds, Cut::NotIfFew, waiting)
+            .inspect_err(|error| self.note_reset(error))
     }
 
     /// Whether a sender was told of a reset that no receiver has been told of; one is now.

@@ -27,3 +27,4 @@ pub use wait::Wait;
 pub(crate) use lifeline::{Hello, Unusable, receive_ring, send_memory};
 pub(crate) use reading::Taking;
 pub(crate) use ring::{Line, Ring};
+pub(crate) use writing::Cut;

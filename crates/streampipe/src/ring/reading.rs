@@ -54,7 +54,9 @@ impl Ring {
         taking: Taking,
         waiting: Waiting,
     ) -> io::Result<Received> {
-        self.patiently(line, Direction::Reading, waiting, || self.try_read(line, buffers, taking))
+        let due = if let Taking::Due(due) = taking { due } else { 0 };
+        let direction = Direction::Reading { due };
+        self.patiently(line, direction, waiting, || self.try_read(line, buffers, taking))
     }
 
     #[inline]
@@ -161,7 +163,11 @@ impl Ring {
     ) -> io::Result<(Came, u64)> {
         let mut lifeline = self.lifeline();
         let head = reader.consumer.head();
-        self.find_batch(&mut lifeline, reader, line, taking)?;
+        // Who wants none does not have them come: they are taken with the bytes that they belong to.
+        if taking != Taking::Due(0) {
+            self.find_batch(&mut lifeline, reader, line, taking)?;
+        }
+        self.check_place(&mut lifeline, head, line)?;
         let Some(next) = lifeline.next_batch() else { return Ok((Came::default(), available)) };
         if next.at != head {
             return Ok((Came::default(), (next.at - head).min(available)));
@@ -194,7 +200,10 @@ impl Ring {
         }
         let mut most = available;
         if reader.consumer.batches_left() > 0 {
-            self.find_batch(&mut lifeline, reader, line, Taking::Due(0))?;
+            if taking == Taking::Fds {
+                self.find_batch(&mut lifeline, reader, line, taking)?;
+            }
+            self.check_place(&mut lifeline, head, line)?;
             most = lifeline.next_batch().map_or(most, |next| (next.at - head).min(most));
         }
         Ok((came, most))
@@ -208,7 +217,6 @@ impl Ring {
         line: &Line<'_>,
         taking: Taking,
     ) -> io::Result<()> {
-        let head = reader.consumer.head();
         if lifeline.next_batch().is_none() {
             if let Taking::Due(due @ 1..) = taking {
                 // Other receives of this library do not take the room between the two steps.
@@ -219,6 +227,11 @@ impl Ring {
                 self.listen_for_batch(lifeline, reader, line)?;
             }
         }
+        Ok(())
+    }
+
+    /// Whether the next batch belongs to a byte that is there or can come next.
+    fn check_place(&self, lifeline: &mut Lifeline, head: u64, line: &Line<'_>) -> io::Result<()> {
         match lifeline.next_batch() {
             Some(next) if next.at.wrapping_sub(head) > self.capacity() as u64 => {
                 let at = next.at;

@@ -9,7 +9,7 @@ use streampipe_sys::region::{Control, Owner, Region};
 use streampipe_sys::wait::glance;
 use streampipe_sys::{futex, sockopt};
 
-use super::lifeline::{Lifeline, ring_bell};
+use super::lifeline::{Doorbell, Lifeline, ring_bell};
 use super::spin::Spin;
 use super::{Poisoned, Wait};
 use crate::end::Watch;
@@ -248,12 +248,13 @@ impl Ring {
 
     /// Wakes the peer's reader behind a publication.
     #[inline]
-    pub(super) fn wake_reader(&self, sleep: Option<Sleep>, fd: BorrowedFd<'_>) {
+    pub(super) fn wake_reader(&self, sleep: Option<Sleep>, fd: BorrowedFd<'_>) -> Doorbell {
         match sleep {
             None => {}
             Some(Sleep::OnFutex) => futex::wake(&self.own().written.tail),
-            Some(Sleep::AtLifeline) => ring_bell(fd),
+            Some(Sleep::AtLifeline) => return ring_bell(fd),
         }
+        Doorbell::Rings
     }
 
     /// Wakes the peer's writer behind a release.
@@ -262,12 +263,16 @@ impl Ring {
         match sleep {
             None => {}
             Some(Sleep::OnFutex) => futex::wake(&self.own().read.head),
-            Some(Sleep::AtLifeline) => ring_bell(fd),
+            // One that is gone reads the end itself.
+            Some(Sleep::AtLifeline) => {
+                let _ = ring_bell(fd);
+            }
         }
     }
 
     fn wake_peer(&self, sleepers: Sleepers, fd: BorrowedFd<'_>) {
-        self.wake_reader(sleepers.reader, fd);
+        // One that is gone does not have to be told.
+        let _ = self.wake_reader(sleepers.reader, fd);
         // One doorbell wakes both.
         if sleepers.reader != Some(Sleep::AtLifeline) || sleepers.writer == Some(Sleep::OnFutex) {
             self.wake_writer(sleepers.writer, fd);

@@ -8,19 +8,20 @@
 //! the caller may poll.
 
 use std::io;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use streampipe_ring::{Half, Outlook, Sleep, Waitpoint};
 use streampipe_sys::process::processor;
 use streampipe_sys::wait::{Interest, glance, wait, wait_beside};
-use streampipe_sys::{futex, queue};
+use streampipe_sys::{futex, queue, table};
 use streampipe_wire::NOTE_LEN;
 
 use super::lifeline::{Heard, Lifeline, Trouble};
 use super::ring::{Line, Ring, SharedWord};
 use super::spin::Spin;
 use super::{Poisoned, Wait};
-use crate::end::{Life, Waiting};
+use crate::end::{Life, ROOM, Waiting};
 use crate::turn::{Busy, Held};
 
 /// How long a writer sleeps before it looks whether anybody reads.
@@ -38,16 +39,19 @@ const LOOKS: u32 = 32;
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
-    Reading,
+    /// Something to read, and room in the table for so many descriptors that are to come with it.
+    Reading { due: usize },
     /// Room for so many bytes, or for a quarter of the ring if that is more.
-    Writing {
-        wanted: u64,
-    },
+    Writing { wanted: u64 },
 }
 
 impl Direction {
+    fn is_reading(self) -> bool {
+        matches!(self, Self::Reading { .. })
+    }
+
     fn index(self) -> usize {
-        usize::from(self != Self::Reading)
+        usize::from(!self.is_reading())
     }
 }
 
@@ -124,7 +128,7 @@ impl Ring {
 
     fn take_turn(&self, direction: Direction, waiting: Waiting) -> io::Result<Held<'_, Spin>> {
         let turn = match direction {
-            Direction::Reading => &self.reading,
+            Direction::Reading { .. } => &self.reading,
             Direction::Writing { .. } => &self.writing,
         };
         turn.take(waiting).map_err(|busy| match busy {
@@ -184,7 +188,7 @@ impl Ring {
                 if point.is_reached(word) || outlook.has_ended_since(&view) {
                     return Ok(true);
                 }
-                if direction == Direction::Reading {
+                if direction.is_reading() {
                     // What is read next comes at the same time as the word that tells of it.
                     self.region.fetch(self.owner.other(), point.position());
                 }
@@ -206,7 +210,7 @@ impl Ring {
         direction: Direction,
     ) -> io::Result<(Waitpoint, &SharedWord)> {
         Ok(match direction {
-            Direction::Reading => {
+            Direction::Reading { .. } => {
                 (self.reader(line)?.consumer.waitpoint(), &self.peer().written.tail)
             }
             Direction::Writing { wanted } => {
@@ -219,7 +223,7 @@ impl Ring {
 
     fn arm(&self, line: &Line<'_>, direction: Direction, sleep: Sleep) -> io::Result<()> {
         match direction {
-            Direction::Reading => self.arm_reader(sleep, line),
+            Direction::Reading { .. } => self.arm_reader(sleep, line),
             Direction::Writing { wanted } => self.arm_writer(wanted, sleep, line),
         }
     }
@@ -233,7 +237,7 @@ impl Ring {
         spin: &mut Spin,
         call: &mut dyn FnMut() -> io::Result<Option<T>>,
     ) -> io::Result<Option<T>> {
-        let is_writing = direction != Direction::Reading;
+        let is_writing = !direction.is_reading();
         if is_writing || spin.sleeps_short_first() {
             self.arm(line, direction, Sleep::OnFutex)?;
             if let Some(done) = call()? {
@@ -291,6 +295,7 @@ impl Ring {
     /// But not the last of them, once, if somebody may be polling for the other direction and could go on: the lifeline goes
     /// on telling them.
     ///
+    /// It stops where there is something to read: what comes over the lifeline behind that belongs to bytes further on.
     /// A call that passes by hears nothing while a thread listens: it would take that thread's doorbell.
     fn hear(&self, line: &Line<'_>, direction: Direction, who: Listener) -> io::Result<()> {
         let seen = glance(line.fd)?;
@@ -308,8 +313,13 @@ impl Ring {
         // At least one: what is no whole note must be looked at, too, and so must the end.
         let notes = (queue::bytes_queued(line.fd)? / NOTE_LEN as u64).max(1);
         for left in (0..notes).rev() {
-            if !lifeline.has_room() {
+            if !lifeline.has_room() || (direction.is_reading() && self.view().has_something()) {
                 break;
+            }
+            if let Direction::Reading { due: due @ 1.. } = direction {
+                // Else they would be lost, and the caller has another way to say so.
+                let _alone = ROOM.lock().unwrap_or_else(PoisonError::into_inner);
+                table::look_for_room(due, line.fd)?;
             }
             self.note_heard();
             let other = 1 - direction.index();
@@ -355,7 +365,7 @@ impl Ring {
     /// is told looks for themselves.
     fn is_other_direction_due(&self, direction: Direction) -> bool {
         match direction {
-            Direction::Reading => self.view().is_writer_due(self.capacity() as u64),
+            Direction::Reading { .. } => self.view().is_writer_due(self.capacity() as u64),
             Direction::Writing { .. } => self.view().is_reader_due(),
         }
     }

@@ -10,7 +10,7 @@ use streampipe_sys::open::numbers;
 use streampipe_sys::wait::{Interest, wait};
 use streampipe_wire::Note;
 
-use super::lifeline::send_note;
+use super::lifeline::{Doorbell, send_note};
 use super::ring::{Line, Ring, Writer};
 use super::waiting::{Direction, SLICE};
 use crate::end::Waiting;
@@ -21,6 +21,24 @@ const PIECE: usize = 32 << 10;
 /// After how many writes that the peer has not read it is looked whether it still lives.
 const UNREAD: u32 = 1024;
 
+/// Whether bytes may be taken in part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    Anywhere,
+    /// Few bytes are taken whole or not at all, as a socket does: a frame that was begun must be completed.
+    NotIfFew,
+}
+
+/// So many bytes are few: less than the smallest ring has, and more than the frame of which that is expected.
+const FEW: usize = 2048;
+
+impl Cut {
+    /// How many of so many bytes must be taken at least.
+    fn least(self, total: usize) -> usize {
+        if self == Self::NotIfFew && total <= FEW { total } else { 1 }
+    }
+}
+
 impl Ring {
     /// Writes bytes from several places; all of them, unless it may not wait that long.
     #[inline]
@@ -28,13 +46,15 @@ impl Ring {
         &self,
         line: &Line<'_>,
         parts: &[IoSlice<'_>],
+        cut: Cut,
         waiting: Waiting,
     ) -> io::Result<usize> {
         let total: usize = parts.iter().map(|part| part.len()).sum();
+        let wanted = cut.least(total) as u64;
         let mut written = 0;
         loop {
-            let step = self.patiently(line, Direction::Writing { wanted: 1 }, waiting, || {
-                self.try_write(line, parts, written..total)
+            let step = self.patiently(line, Direction::Writing { wanted }, waiting, || {
+                self.try_write(line, parts, written..total, wanted)
             });
             match step {
                 Ok(more) => written += more,
@@ -48,17 +68,22 @@ impl Ring {
         }
     }
 
-    /// Writes at least one byte of what lies behind the first `skip`; `None` if there is no room for any.
+    /// Writes at least one byte of this range of all bytes, or so many as are wanted to begin with; `None` if there is no
+    /// room for that.
     #[inline]
     fn try_write(
         &self,
         line: &Line<'_>,
         parts: &[IoSlice<'_>],
         written: Range<usize>,
+        wanted: u64,
     ) -> io::Result<Option<usize>> {
         let mut writer = self.open_writer(line)?;
         if written.is_empty() {
             return Ok(Some(0));
+        }
+        if wanted > 1 && written.start == 0 && self.space(&mut writer, line, wanted)? < wanted {
+            return Ok(None);
         }
         let more = self.copy_in(&mut writer, line, parts, written)?;
         Ok((more > 0).then_some(more))
@@ -105,17 +130,22 @@ impl Ring {
         let start = range.start;
         while !range.is_empty() {
             let wanted = range.len().min(PIECE);
-            let space = writer.producer.space(wanted as u64, &self.view());
-            let space = space.map_err(|corrupt| self.poison(line, corrupt.into()))?;
+            let space = self.space(writer, line, wanted as u64)?;
             let len = wanted.min(space as usize);
             if len == 0 {
                 break;
             }
             self.gather(writer.producer.tail(), parts, range.start..range.start + len);
-            self.publish(writer, len as u64, line);
+            self.publish(writer, len as u64, line)?;
             range.start += len;
         }
         Ok(range.start - start)
+    }
+
+    #[inline]
+    fn space(&self, writer: &mut Writer, line: &Line<'_>, wanted: u64) -> io::Result<u64> {
+        let space = writer.producer.space(wanted, &self.view());
+        space.map_err(|corrupt| self.poison(line, corrupt.into()))
     }
 
     /// Copies a range of all bytes to a position.
@@ -133,10 +163,20 @@ impl Ring {
         }
     }
 
+    /// Publishes what was copied. An error says that nobody will read it: a doorbell that nobody can hear tells.
     #[inline]
-    pub(super) fn publish(&self, writer: &mut Writer, bytes: u64, line: &Line<'_>) {
+    pub(super) fn publish(
+        &self,
+        writer: &mut Writer,
+        bytes: u64,
+        line: &Line<'_>,
+    ) -> io::Result<()> {
         let woken = writer.producer.publish(bytes, &self.view());
-        self.wake_reader(woken, line.fd);
+        if self.wake_reader(woken, line.fd) == Doorbell::IsGone {
+            self.look_whether_gone(line)?;
+            return Err(broken_pipe());
+        }
+        Ok(())
     }
 
     /// Sends descriptors with the first of the bytes; returns how many of these were taken, at least one.
@@ -145,11 +185,13 @@ impl Ring {
         line: &Line<'_>,
         parts: &[IoSlice<'_>],
         fds: &[BorrowedFd<'_>],
+        cut: Cut,
         waiting: Waiting,
     ) -> io::Result<usize> {
+        let wanted = cut.least(parts.iter().map(|part| part.len()).sum()) as u64;
         loop {
-            let sent = self.patiently(line, Direction::Writing { wanted: 1 }, waiting, || {
-                self.try_send_fds(line, parts, fds)
+            let sent = self.patiently(line, Direction::Writing { wanted }, waiting, || {
+                self.try_send_fds(line, parts, fds, wanted)
             })?;
             match (sent, waiting) {
                 (Some(sent), _) => return Ok(sent),
@@ -173,11 +215,10 @@ impl Ring {
         line: &Line<'_>,
         parts: &[IoSlice<'_>],
         fds: &[BorrowedFd<'_>],
+        wanted: u64,
     ) -> io::Result<Option<Option<usize>>> {
         let mut writer = self.open_writer(line)?;
-        let view = self.view();
-        let space = writer.producer.space(1, &view);
-        if space.map_err(|corrupt| self.poison(line, corrupt.into()))? == 0 {
+        if self.space(&mut writer, line, wanted)? < wanted {
             return Ok(None);
         }
         // Before the bytes: whoever sees these finds the descriptors.
@@ -187,7 +228,7 @@ impl Ring {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Some(None)),
             sent => sent?,
         }
-        writer.producer.note_batch(&view);
+        writer.producer.note_batch(&self.view());
         let total = parts.iter().map(|part| part.len()).sum();
         Ok(Some(Some(self.copy_in(&mut writer, line, parts, 0..total)?)))
     }

@@ -177,6 +177,8 @@ impl<T: HasEnd> Readiness<T> {
         mut attempt: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         if self.get().end().is_ring() {
+            // Nothing else in here does it for a peer that always has something.
+            ready!(pin!(consume_budget()).poll(context));
             return self.poll_ring(0, context, attempt);
         }
         let mut may_try = self.get().end().holds_something();

@@ -49,13 +49,14 @@ impl Ring {
         line: Line<'end>,
         waiting: Waiting,
     ) -> io::Result<Readable<'end>> {
-        let (reader, len) = self.patiently(&line, Direction::Reading, waiting, || {
-            let Some((mut reader, mut len)) = self.open_reader(&line)? else { return Ok(None) };
-            if len > 0 && reader.consumer.batches_left() > 0 {
-                len = self.meet_batch(&mut reader, &line, Taking::Bytes, len)?.1;
-            }
-            Ok(Some((reader, len)))
-        })?;
+        let (reader, len) =
+            self.patiently(&line, Direction::Reading { due: 0 }, waiting, || {
+                let Some((mut reader, mut len)) = self.open_reader(&line)? else { return Ok(None) };
+                if len > 0 && reader.consumer.batches_left() > 0 {
+                    len = self.meet_batch(&mut reader, &line, Taking::Bytes, len)?.1;
+                }
+                Ok(Some((reader, len)))
+            })?;
         Ok(Readable { ring: self, line, reader, len: len as usize, read: 0 })
     }
 }

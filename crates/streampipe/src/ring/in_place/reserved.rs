@@ -92,13 +92,15 @@ impl Reserved<'_> {
     /// Of what was not written to since it was reserved, the peer reads what was there before: bytes that it has read
     /// already, or zeros.
     ///
+    /// A peer that is gone is told of by the next call: what is published here is read by nobody then.
+    ///
     /// # Panics
     ///
     /// If it is more than was reserved.
     pub fn commit(mut self, len: usize) {
         assert!(len <= self.len, "{len} bytes of {}", self.len);
         if len > 0 {
-            self.ring.publish(&mut self.writer, len as u64, &self.line);
+            let _ = self.ring.publish(&mut self.writer, len as u64, &self.line);
         }
     }
 }

@@ -44,10 +44,10 @@ impl Ring {
 
     /// Waits for a hello, or something else.
     pub(crate) fn recv_hello(&self, line: &Line<'_>, waiting: Waiting) -> io::Result<Hello> {
-        self.patiently(line, Direction::Reading, waiting, || {
+        self.patiently(line, Direction::Reading { due: 0 }, waiting, || {
             // It was sent before any byte that is there now.
             let there = self.open_reader(line)?.map(|(_, available)| available);
-            self.hear_passing(line, Direction::Reading)?;
+            self.hear_passing(line, Direction::Reading { due: 0 })?;
             if let Some(sender) = self.lifeline().take_hello() {
                 return Ok(Some(Hello::Said(sender)));
             }

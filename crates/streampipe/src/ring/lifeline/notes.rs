@@ -120,9 +120,21 @@ impl Lifeline {
     }
 }
 
-/// Rings the peer's doorbell. One that rings already goes on ringing, and one that is gone does not hear it.
-pub(in crate::ring) fn ring_bell(fd: BorrowedFd<'_>) {
-    let _ = message::send(fd, &Note::Bell.to_bytes(), Blocking::Never);
+/// What became of a doorbell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ring) enum Doorbell {
+    /// It rings, or rang already, or nobody had to be woken.
+    Rings,
+    /// Nobody can hear it.
+    IsGone,
+}
+
+/// Rings the peer's doorbell.
+pub(in crate::ring) fn ring_bell(fd: BorrowedFd<'_>) -> Doorbell {
+    match message::send(fd, &Note::Bell.to_bytes(), Blocking::Never) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Doorbell::IsGone,
+        _ => Doorbell::Rings,
+    }
 }
 
 /// Sends a note, with its descriptors, whole or not at all. Never waits.
