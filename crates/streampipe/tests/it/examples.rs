@@ -56,6 +56,11 @@ tests_alone! {
         assert_eq!(output_of("command_pool", &[]), expected);
     }
 
+    fn ring_records_arrive_all() {
+        let sum: u64 = (0..1_000_000).sum();
+        assert_eq!(output_of("ring_records", &[]), format!("1000000 records, sum {sum}\n"));
+    }
+
     fn zygote_pool_forks_a_worker_for_each_job() {
         let sum: u64 = (0..20).map(|number| number * number).sum();
         let expected = format!("20 jobs, sum of squares {sum}\n20 workers ended well\n");
