@@ -1,6 +1,8 @@
 //! What only the ring engine has, or has in its own way. What both engines have in common is in `conformance` and the
 //! suites of messages, channels and tasks, which run on both.
 
+/// Which system calls are made, and which are not.
+mod calls;
 /// Programs that are started with an end, and forks of all kinds.
 mod children;
 /// What is written in place, and read.
