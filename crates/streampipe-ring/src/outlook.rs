@@ -39,11 +39,23 @@ impl<W: Word> View<'_, W> {
         self.peer.tail.load(Relaxed) != self.own.head.load(Relaxed)
     }
 
+    /// Whether this end's reader waits at the lifeline, or did when it last waited.
+    #[must_use]
+    pub fn has_reader_at_lifeline(&self) -> bool {
+        waits_at_lifeline(self.own.data_arm)
+    }
+
+    /// Whether this end's writer does, or did.
+    #[must_use]
+    pub fn has_writer_at_lifeline(&self) -> bool {
+        waits_at_lifeline(self.own.space_arm)
+    }
+
     /// Whether somebody waits at the lifeline for something to read, and could go on.
     #[must_use]
     pub fn is_reader_due(&self) -> bool {
         let has_more = self.has_something() || self.peer.ended.load(Relaxed) != 0;
-        waits_at_lifeline(self.own.data_arm) && has_more
+        self.has_reader_at_lifeline() && has_more
     }
 
     /// Whether somebody waits at the lifeline for room, and could go on.
@@ -51,7 +63,7 @@ impl<W: Word> View<'_, W> {
     pub fn is_writer_due(&self, capacity: u64) -> bool {
         let used = self.own.tail.load(Relaxed).wrapping_sub(self.peer.head.load(Relaxed));
         let has_room = used < capacity || self.peer.ended.load(Relaxed) != 0;
-        waits_at_lifeline(self.own.space_arm) && has_room
+        self.has_writer_at_lifeline() && has_room
     }
 
     /// Whether the peer claims to have written more than this.

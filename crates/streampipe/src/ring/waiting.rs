@@ -21,7 +21,7 @@ use super::lifeline::{Heard, Lifeline, Trouble};
 use super::ring::{Line, Ring, SharedWord};
 use super::spin::Spin;
 use super::{Poisoned, Wait};
-use crate::end::{Life, ROOM, Waiting};
+use crate::end::{Life, ROOM, Waiting, Watch};
 use crate::turn::{Busy, Held};
 
 /// How long a writer sleeps before it looks whether anybody reads.
@@ -90,9 +90,7 @@ impl Ring {
             return Ok(done);
         }
         match line.watch {
-            Some(watch) if watch.life()? == Life::Gone => {
-                call()?.ok_or_else(|| watch.gone().into())
-            }
+            Some(watch) if watch.life()? == Life::Gone => self.last_time(line, watch, call),
             _ => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -119,7 +117,7 @@ impl Ring {
             }
             if let Some(watch) = line.watch {
                 if watch.life()? == Life::Gone {
-                    return call()?.ok_or_else(|| watch.gone().into());
+                    return self.last_time(line, watch, call);
                 }
             }
             if line.wait != Wait::Spin {
@@ -128,6 +126,18 @@ impl Ring {
                 }
             }
         }
+    }
+
+    /// The call for the last time, for the process at the other end is gone: with what it left, and with the end if nobody
+    /// else holds that open.
+    fn last_time<T>(
+        &self,
+        line: &Line<'_>,
+        watch: &Watch,
+        call: &mut dyn FnMut() -> io::Result<Option<T>>,
+    ) -> io::Result<T> {
+        self.look_whether_gone(line)?;
+        call()?.ok_or_else(|| watch.gone().into())
     }
 
     fn take_turn(&self, direction: Direction, waiting: Waiting) -> io::Result<Held<'_, Spin>> {
@@ -302,50 +312,87 @@ impl Ring {
     /// It stops where there is something to read: what comes over the lifeline behind that belongs to bytes further on.
     /// A call that passes by hears nothing while a thread listens: it would take that thread's doorbell.
     fn hear(&self, line: &Line<'_>, direction: Direction, who: Listener) -> io::Result<()> {
+        let mut lifeline = self.lifeline();
+        lifeline.left_a_note[direction.index()] = false;
+        let notes = match who {
+            // It polls again before it sleeps.
+            Listener::Sleeping => Notes::AtMost(1),
+            Listener::Passing if self.has_listener() => return Ok(()),
+            Listener::Passing if self.must_leave_one(direction, &lifeline) => {
+                match self.count_notes(line)? {
+                    0 => return Ok(()),
+                    notes => Notes::AllBut(notes),
+                }
+            }
+            Listener::Passing => Notes::AtMost(MOST_NOTES),
+        };
+        self.take_notes(line, direction, &mut lifeline, notes)?;
+        self.check_held(line, &mut lifeline)
+    }
+
+    /// How many notes wait; at least one if the end does, or what is no whole note.
+    fn count_notes(&self, line: &Line<'_>) -> io::Result<u64> {
         let seen = glance(line.fd)?;
         if seen.hung_up {
             self.note_gone();
         }
-        let mut lifeline = self.lifeline();
-        lifeline.left_a_note[direction.index()] = false;
-        if !seen.readable {
-            return Ok(());
-        }
-        if who == Listener::Passing && self.has_listener() {
-            return Ok(());
-        }
-        // At least one: what is no whole note must be looked at, too, and so must the end.
-        let notes = (queue::bytes_queued(line.fd)? / NOTE_LEN as u64).max(1);
-        for left in (0..notes).rev() {
+        Ok(if seen.readable { (queue::bytes_queued(line.fd)? / NOTE_LEN as u64).max(1) } else { 0 })
+    }
+
+    fn take_notes(
+        &self,
+        line: &Line<'_>,
+        direction: Direction,
+        lifeline: &mut Lifeline,
+        notes: Notes,
+    ) -> io::Result<()> {
+        let (Notes::AtMost(most) | Notes::AllBut(most)) = notes;
+        for left in (0..most).rev() {
             if !lifeline.has_room() || (direction.is_reading() && self.view().has_something()) {
                 break;
             }
-            if let Direction::Reading { due: due @ 1.. } = direction {
-                // Else they would be lost, and the caller has another way to say so.
-                let _alone = ROOM.lock().unwrap_or_else(PoisonError::into_inner);
-                table::look_for_room(due, line.fd)?;
-            }
-            self.note_heard();
-            let other = 1 - direction.index();
-            if left == 0 && !lifeline.left_a_note[other] && self.is_other_direction_due(direction) {
-                lifeline.left_a_note[other] = true;
+            let is_last = left == 0 && notes == Notes::AllBut(most);
+            if is_last && self.is_other_direction_due(direction) {
+                lifeline.left_a_note[1 - direction.index()] = true;
+                self.note_heard();
                 break;
             }
-            match lifeline.listen(line.fd) {
-                Ok(Heard::Note) => {}
-                Ok(Heard::Nothing) => break,
-                Ok(Heard::TheEnd) => {
+            match self.take_note(line, direction, lifeline)? {
+                Heard::Note => self.note_heard(),
+                Heard::Nothing => break,
+                Heard::TheEnd => {
                     // Or this end's own, if it was ended while somebody slept.
                     if !Half::Reading.is_ended(&self.view().own) {
                         self.note_gone();
                     }
                     break;
                 }
-                Err(Trouble::Poisoned(poisoned)) => return Err(self.poison(line, poisoned)),
-                Err(Trouble::System(error)) => return Err(error),
             }
         }
-        self.check_held(line, &mut lifeline)
+        Ok(())
+    }
+
+    fn take_note(
+        &self,
+        line: &Line<'_>,
+        direction: Direction,
+        lifeline: &mut Lifeline,
+    ) -> io::Result<Heard> {
+        let heard = if let Direction::Reading { due: due @ 1.. } = direction {
+            // Without room they would be lost, and the caller has another way to say so.
+            if !glance(line.fd)?.readable {
+                return Ok(Heard::Nothing);
+            }
+            let _alone = ROOM.lock().unwrap_or_else(PoisonError::into_inner);
+            table::look_for_room(due, line.fd)?;
+            lifeline.listen(line.fd)
+        } else {
+            lifeline.listen(line.fd)
+        };
+        heard.map_err(|trouble| match trouble {
+            Trouble::Poisoned(poisoned) => self.poison(line, poisoned),
+            Trouble::System(error) => error,
+        })
     }
 
     /// Takes the notes that have come, in a call that passes by.
@@ -365,6 +412,16 @@ impl Ring {
         }
     }
 
+    /// Whether somebody may be polling for the other direction who has not been left a note.
+    fn must_leave_one(&self, direction: Direction, lifeline: &Lifeline) -> bool {
+        let view = self.view();
+        let polls = match direction {
+            Direction::Reading { .. } => view.has_writer_at_lifeline(),
+            Direction::Writing { .. } => view.has_reader_at_lifeline(),
+        };
+        polls && !lifeline.left_a_note[1 - direction.index()]
+    }
+
     /// Whether who waits at the lifeline for the other direction could go on, as far as one can tell without a lock: who
     /// is told looks for themselves.
     fn is_other_direction_due(&self, direction: Direction) -> bool {
@@ -373,6 +430,17 @@ impl Ring {
             Direction::Writing { .. } => self.view().is_reader_due(),
         }
     }
+}
+
+/// More notes than the socket of an honest peer holds (278, of 768 bytes each in the kernel's count, of 212,992).
+const MOST_NOTES: u64 = 512;
+
+/// How many notes are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Notes {
+    AtMost(u64),
+    /// All of so many; the last one may be left.
+    AllBut(u64),
 }
 
 /// Who hears what came.
