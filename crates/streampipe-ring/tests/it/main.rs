@@ -1,3 +1,4 @@
 //! Tests of the ring.
 
-fn main() {}
+// The wake-ups, in all executions of the memory model, and in memories that lack something.
+mod wake;

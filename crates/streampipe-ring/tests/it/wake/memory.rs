@@ -1,0 +1,194 @@
+use std::cell::Cell;
+use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
+
+use loom::sync::atomic::{AtomicU64, fence};
+use streampipe_ring::{View, Word, Words};
+
+/// Which word it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Tail,
+    Batches,
+    Head,
+    Taken,
+    Ended,
+    Closings,
+    DataArm,
+    SpaceArm,
+    Processor,
+}
+
+/// Whose fence it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fence {
+    /// Of `Producer::publish`.
+    Publish,
+    /// Of `Consumer::release`.
+    Release,
+    /// Of `Consumer::arm`.
+    ArmForData,
+    /// Of `Producer::arm`.
+    ArmForSpace,
+    /// Of `end`.
+    End,
+    /// Of `note_closing`.
+    Closing,
+}
+
+impl Fence {
+    /// The one behind this access, which tells them apart.
+    fn behind(last: Access) -> Self {
+        match last {
+            Access::Store(Role::Tail) => Self::Publish,
+            Access::Store(Role::Head) | Access::Load(Role::SpaceArm) => Self::Release,
+            Access::Store(Role::DataArm) => Self::ArmForData,
+            Access::Store(Role::SpaceArm) => Self::ArmForSpace,
+            Access::Store(Role::Ended) => Self::End,
+            Access::Store(Role::Closings) => Self::Closing,
+            other => panic!("a fence behind {other:?}, which no model knows"),
+        }
+    }
+}
+
+/// What the memory lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    Nothing,
+    /// These fences.
+    Fences(&'static [Fence]),
+    /// The `Release` of stores to this word.
+    Release(Role),
+    /// The `Acquire` of loads of this word.
+    Acquire(Role),
+}
+
+impl Lack {
+    pub(super) const ALL_FENCES: Self = Self::Fences(&[
+        Fence::Publish,
+        Fence::Release,
+        Fence::ArmForData,
+        Fence::ArmForSpace,
+        Fence::End,
+        Fence::Closing,
+    ]);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Access {
+    Load(Role),
+    Store(Role),
+}
+
+// A model runs on one thread of the system, whatever it plays.
+thread_local! {
+    static LACK: Cell<Lack> = const { Cell::new(Lack::Nothing) };
+    /// Nobody else runs between an access and the fence behind it.
+    static LAST: Cell<Access> = const { Cell::new(Access::Load(Role::Processor)) };
+}
+
+/// From here on, this thread's models lack this.
+pub(super) fn lack(lack: Lack) {
+    LACK.set(lack);
+}
+
+/// A word in loom's memory.
+#[derive(Debug)]
+pub(super) struct Modelled {
+    role: Role,
+    word: AtomicU64,
+}
+
+impl Modelled {
+    fn new(role: Role) -> Self {
+        Self { role, word: AtomicU64::new(0) }
+    }
+
+    fn loading(&self, ordering: Ordering) -> Ordering {
+        let lacks = ordering == Acquire && LACK.get() == Lack::Acquire(self.role);
+        if lacks { Relaxed } else { ordering }
+    }
+
+    fn storing(&self, ordering: Ordering) -> Ordering {
+        let lacks = ordering == Release && LACK.get() == Lack::Release(self.role);
+        if lacks { Relaxed } else { ordering }
+    }
+}
+
+impl Word for Modelled {
+    fn load(&self, ordering: Ordering) -> u64 {
+        let value = self.word.load(self.loading(ordering));
+        LAST.set(Access::Load(self.role));
+        value
+    }
+
+    fn store(&self, value: u64, ordering: Ordering) {
+        self.word.store(value, self.storing(ordering));
+        LAST.set(Access::Store(self.role));
+    }
+
+    fn set_bits(&self, bits: u64, ordering: Ordering) {
+        self.word.fetch_or(bits, self.storing(ordering));
+        LAST.set(Access::Store(self.role));
+    }
+
+    fn add(&self, more: u64, ordering: Ordering) {
+        self.word.fetch_add(more, self.storing(ordering));
+        LAST.set(Access::Store(self.role));
+    }
+
+    fn fence() {
+        match LACK.get() {
+            Lack::Fences(lacking) if lacking.contains(&Fence::behind(LAST.get())) => {}
+            _ => fence(Ordering::SeqCst),
+        }
+    }
+}
+
+/// The words of one end.
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) tail: Modelled,
+    batches: Modelled,
+    pub(super) head: Modelled,
+    taken: Modelled,
+    ended: Modelled,
+    closings: Modelled,
+    data_arm: Modelled,
+    space_arm: Modelled,
+    processor: Modelled,
+}
+
+impl Control {
+    pub(super) fn new() -> Self {
+        Self {
+            tail: Modelled::new(Role::Tail),
+            batches: Modelled::new(Role::Batches),
+            head: Modelled::new(Role::Head),
+            taken: Modelled::new(Role::Taken),
+            ended: Modelled::new(Role::Ended),
+            closings: Modelled::new(Role::Closings),
+            data_arm: Modelled::new(Role::DataArm),
+            space_arm: Modelled::new(Role::SpaceArm),
+            processor: Modelled::new(Role::Processor),
+        }
+    }
+
+    fn words(&self) -> Words<'_, Modelled> {
+        Words {
+            tail: &self.tail,
+            batches: &self.batches,
+            head: &self.head,
+            taken: &self.taken,
+            ended: &self.ended,
+            closings: &self.closings,
+            data_arm: &self.data_arm,
+            space_arm: &self.space_arm,
+            processor: &self.processor,
+        }
+    }
+
+    /// As the end sees it that writes these.
+    pub(super) fn view<'memory>(&'memory self, peer: &'memory Self) -> View<'memory, Modelled> {
+        View { own: self.words(), peer: peer.words() }
+    }
+}
