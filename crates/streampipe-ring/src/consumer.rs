@@ -69,7 +69,8 @@ impl Consumer {
     /// Gives so many bytes back, no more than are available, which were copied or are not wanted; says whom to wake.
     ///
     /// Behind a fence, which is what looking costs, it looks only when all that was seen is read, or an eighth of the ring
-    /// since the last time: a sleeper waits for a quarter at least. In between it looks without, and may be late.
+    /// since the last time, or where a look without one, which may be late, says that somebody sleeps. So a writer that
+    /// lacks less than an eighth may be woken late, by the reading that follows.
     #[inline]
     pub fn release<W: Word>(&mut self, bytes: u64, view: &View<'_, W>) -> Option<Sleep> {
         debug_assert!(bytes <= self.tail.wrapping_sub(self.head));
@@ -77,14 +78,21 @@ impl Consumer {
         view.own.head.store(self.head, Release);
         let untold = self.head.wrapping_sub(self.told);
         let must_look = self.head == self.tail || untold >= self.capacity / 8;
-        if must_look {
-            W::fence();
+        // Possibly: it may have left that bed for another, and been told by nobody.
+        if !must_look && self.sleeper(view).is_none() {
+            return None;
         }
-        let woken = Arm::woken(view.peer.space_arm.load(Relaxed), self.told, self.head);
-        if must_look || woken.is_some() {
-            self.told = self.head;
-        }
+        W::fence();
+        // Really: whoever sleeps by a word that is not seen here sees this head.
+        let woken = self.sleeper(view);
+        self.told = self.head;
         woken
+    }
+
+    /// Who waits for what was read since the last look.
+    #[inline]
+    fn sleeper<W: Word>(&self, view: &View<'_, W>) -> Option<Sleep> {
+        Arm::woken(view.peer.space_arm.load(Relaxed), self.told, self.head)
     }
 
     /// How many batches of descriptors the peer has sent that were not taken, as far as was seen.

@@ -154,6 +154,15 @@ fn a_writer_that_lacks_little_is_woken_when_the_reader_goes_on() {
     }
 }
 
+/// What a reader sees without a fence may be the bed that the writer has left.
+#[test]
+fn a_writer_that_lacks_little_may_change_its_bed() {
+    for pieces in [&[1, 12][..], &[1, 1], &[1, 3, 1]] {
+        holds(move || room(13, 4, pieces, Bed::Both));
+        fails_without(&FENCES, move || room(13, 4, pieces, Bed::Both));
+    }
+}
+
 #[test]
 fn a_writer_overwrites_no_bytes_before_they_are_read() {
     let faults =
