@@ -163,6 +163,28 @@ fn a_writer_that_lacks_little_may_change_its_bed() {
     }
 }
 
+/// One process reads a little and forks, and its child reads on.
+fn room_after_a_fork(first: u64, then: u64, bed: Bed) {
+    let (_pair, _one, other, mut writer) = pair_with(13);
+    let writing = spawn(move || writer.write_at_once(4, bed).unwrap());
+    let mut parent = other.reader();
+    let mut child = parent.clone();
+    parent.wait(Bed::Awake);
+    parent.take(first);
+    child.resume();
+    child.take(then);
+    writing.join().unwrap();
+}
+
+#[test]
+fn a_fork_tells_what_its_parent_had_read() {
+    for bed in BEDS {
+        holds(move || room_after_a_fork(1, 12, bed));
+        holds(move || room_after_a_fork(1, 1, bed));
+        fails_without(&FENCES, move || room_after_a_fork(1, 12, bed));
+    }
+}
+
 #[test]
 fn a_writer_overwrites_no_bytes_before_they_are_read() {
     let faults =

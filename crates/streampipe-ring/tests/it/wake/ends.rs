@@ -308,4 +308,9 @@ impl Reader {
         self.consumer.note_taken(&self.end.view());
         true
     }
+
+    /// Goes on as a fork of the process does, which had a copy all along.
+    pub(super) fn resume(&mut self) {
+        self.consumer.resume(&self.end.view()).unwrap();
+    }
 }
