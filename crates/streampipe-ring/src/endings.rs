@@ -62,8 +62,9 @@ pub fn note_closing<W: Word>(view: &View<'_, W>) -> Sleepers {
     Sleepers::of(&view.peer)
 }
 
-/// How often a handle of the peer's was closed.
+/// How often a handle of the peer's was closed. Who looks at the lifeline behind this finds them closed.
 #[inline]
 pub fn closings<W: Word>(view: &View<'_, W>) -> u64 {
-    view.peer.closings.load(Relaxed)
+    // Pairs with the `Release` in `note_closing`.
+    view.peer.closings.load(Acquire)
 }

@@ -12,6 +12,7 @@
 //! | end of writing | deadlock | deadlock: `end` | deadlock: `Consumer::arm` | nothing (1) | bytes lost: ended |
 //! | end of reading | deadlock | deadlock: `end` | deadlock: `Producer::arm` | nothing (2) | nothing (2) |
 //! | positions behind an end | nothing (3) | | | stale: ended | stale: ended |
+//! | closing | deadlock | deadlock: `note_closing` | deadlock: `Producer::arm` | race: closings | race: closings |
 //! | descriptors | deadlock | deadlock: `publish` | deadlock: `Consumer::arm` | race: batches | race: batches |
 //! | bytes, awake | nothing (3) | | | race: tail, head | race: tail, head |
 //!
@@ -348,6 +349,29 @@ fn positions_behind_an_end_are_the_last() {
     let faults =
         [(Lack::Release(Role::Ended), Fault::Wrong), (Lack::Acquire(Role::Ended), Fault::Wrong)];
     fails_without(&faults, positions_behind_an_end);
+}
+
+/// One closes its last handle.
+fn closing(bed: Bed) {
+    let (_pair, _one, other, mut writer) = pair_with(FULL);
+    let writing = spawn(move || assert_eq!(writer.write(1, bed), Err(Broken)));
+    other.close();
+    writing.join().unwrap();
+}
+
+#[test]
+fn who_hears_of_a_closing_finds_it_closed() {
+    for bed in [Bed::Lifeline, Bed::Both] {
+        holds(move || closing(bed));
+        fails_without(&FENCES, move || closing(bed));
+        let note = Lack::Fences(&[Fence::Closing]);
+        let faults = [
+            (note, Fault::Deadlock),
+            (Lack::Release(Role::Closings), Fault::Race),
+            (Lack::Acquire(Role::Closings), Fault::Race),
+        ];
+        fails_without(&faults, move || closing(bed));
+    }
 }
 
 // --- descriptors ---

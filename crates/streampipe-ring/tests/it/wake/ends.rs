@@ -2,7 +2,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use loom::cell::Cell;
-use streampipe_ring::{Capacity, Consumer, Half, Producer, Sleep, Sleepers, View, end};
+use streampipe_ring::{
+    Capacity, Consumer, Half, Producer, Sleep, Sleepers, View, closings, end, note_closing,
+};
 
 use super::beds::{Futex, Lifeline};
 use super::memory::{Control, Modelled};
@@ -25,6 +27,8 @@ pub(super) struct Pair {
     places: [Vec<Cell<u64>>; 2],
     /// What travels with each end's first batch of descriptors.
     batch: [Cell<u64>; 2],
+    /// What the kernel knows of each end: whether it is closed.
+    closed: [Cell<bool>; 2],
 }
 
 impl Pair {
@@ -37,6 +41,7 @@ impl Pair {
             lifelines: [Lifeline::new(), Lifeline::new()],
             places: [places(), places()],
             batch: [Cell::new(0), Cell::new(0)],
+            closed: [Cell::new(false), Cell::new(false)],
         })
     }
 
@@ -85,6 +90,12 @@ impl End {
 
     pub(super) fn end(&self, half: Half) {
         self.wake(end(half, &self.view()));
+    }
+
+    /// Closes it, as far as the peer's kernel is concerned, and says that it should look.
+    pub(super) fn close(&self) {
+        self.pair.closed[self.number].set(true);
+        self.wake(note_closing(&self.view()));
     }
 
     fn own(&self) -> &Control {
@@ -206,6 +217,9 @@ impl Writer {
     fn try_write(end: &End, producer: &mut Producer, most: u64) -> Option<Result<u64, Broken>> {
         let view = end.view();
         if Half::Reading.is_ended(&view.peer) {
+            return Some(Err(Broken));
+        }
+        if closings(&view) > 0 && end.pair.closed[1 - end.number].get() {
             return Some(Err(Broken));
         }
         let len = producer.space(most, &view).unwrap().min(most);
