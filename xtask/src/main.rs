@@ -1,4 +1,4 @@
-//! Chores of the workspace: `cargo xtask bench`, `bench join`, `bench spawn`, `bench messages`, `cargo xtask ci`.
+//! Chores of the workspace: `cargo xtask bench`, `bench join`, `bench spawn`, `bench messages`, `bench ring`, `cargo xtask ci`.
 
 #![forbid(unsafe_code)]
 
@@ -15,9 +15,10 @@ fn main() -> ExitCode {
         ["bench", "join"] => bench::join(),
         ["bench", "spawn"] => bench_beside("spawn", &[]),
         ["bench", "messages", ref options @ ..] => bench_beside("messages", options),
+        ["bench", "ring", ref options @ ..] => bench_beside("ring", options),
         ["ci"] => ci(),
         _ => {
-            Err("cargo xtask bench | bench join | bench spawn | bench messages [options] | ci"
+            Err("cargo xtask bench | bench join | bench spawn | bench messages [options] | bench ring [options] | ci"
                 .into())
         }
     };

@@ -1,0 +1,327 @@
+//! The ring beside other ways to move bytes between two processes, every byte written and compared.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use compare::measure::{machine, print_machine};
+use compare::place::{Place, Processors};
+use compare::ring::calibrate::{self, Found};
+use compare::ring::picture::{self, Curve};
+use compare::ring::report::{self, Goal, goals, ratio, rows, titled, trip_ratio, trips};
+use compare::ring::ways::{ALL, named};
+use compare::ring::work::{Row, Works};
+use compare::ring::{both, pairs, queue, setup};
+use streampipe::Engine;
+
+const USAGE: &str = "cargo xtask bench ring [--quick] [--only WORK,WORK] [--plot DIRECTORY]; \
+                     works: bytes, trips, paced, busy, both, pairs, setup";
+
+/// What the ring is compared with.
+const SOCKETS: &str = "socketpair";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match Options::parse(&arguments).and_then(|options| options.run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ring: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Options {
+    repeats: usize,
+    only: Option<Vec<String>>,
+    plots: Option<PathBuf>,
+}
+
+impl Options {
+    fn parse(arguments: &[String]) -> Result<Self, Box<dyn Error>> {
+        let mut options = Self { repeats: 11, only: None, plots: None };
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--quick" => options.repeats = 3,
+                "--only" => {
+                    let works = words.next().ok_or(USAGE)?;
+                    options.only = Some(works.split(',').map(str::to_owned).collect());
+                }
+                "--plot" => options.plots = Some(words.next().ok_or(USAGE)?.into()),
+                _ => return Err(USAGE.into()),
+            }
+        }
+        Ok(options)
+    }
+
+    fn wants(&self, work: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.iter().any(|it| it == work))
+    }
+
+    fn run(&self) -> Result<(), Box<dyn Error>> {
+        let processors = Processors::of_this_process()?;
+        print_machine()?;
+        processors.warm_up()?;
+        let before = calibrate::stolen()?;
+        let found = calibrate::print(&processors)?;
+        let bench = Bench { options: self, processors: &processors, found };
+        let mut all = Vec::new();
+        if self.wants("bytes") {
+            all.extend(bench.bytes()?);
+        }
+        if self.wants("trips") {
+            all.extend(bench.trips()?);
+        }
+        if self.wants("paced") {
+            all.extend(bench.paced()?);
+        }
+        if self.wants("busy") {
+            all.extend(bench.busy()?);
+        }
+        processors.settle(Place::ANYWHERE)?;
+        if self.wants("both") {
+            all.extend(bench.both()?);
+        }
+        if self.wants("setup") {
+            setup_table()?;
+        }
+        if self.wants("pairs") {
+            pairs_table()?;
+        }
+        goals(&all);
+        let (stolen, ticks) = calibrate::stolen()?;
+        let share = (stolen - before.0) as f64 * 100.0 / (ticks - before.1).max(1) as f64;
+        println!("\nOf the processors' time, somebody else had {share:.2} %.");
+        Ok(())
+    }
+}
+
+struct Bench<'a> {
+    options: &'a Options,
+    processors: &'a Processors,
+    found: Found,
+}
+
+impl Bench<'_> {
+    fn works(&self, repeats: usize) -> Works<'_> {
+        Works { ways: ALL.iter().collect(), processors: self.processors, repeats }
+    }
+
+    fn places(&self) -> Vec<(&'static str, Place)> {
+        let two = self.processors.two().map(|place| ("two processors", place));
+        two.into_iter().chain([("one processor", self.processors.one())]).collect()
+    }
+
+    fn bytes(&self) -> Result<Vec<Goal>, Box<dyn Error>> {
+        let mut all = Vec::new();
+        let sizes = [64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 64 << 20];
+        let mut curves: Vec<Curve> = Vec::new();
+        for (name, place) in self.places() {
+            let is_two = place.ours != place.theirs;
+            for size in sizes {
+                let goal = goal_at(size);
+                if !is_two && goal.is_none() {
+                    continue;
+                }
+                let repeats =
+                    if size > 1 << 20 { 5.min(self.options.repeats) } else { self.options.repeats };
+                let found = self.works(repeats).one_way(place, size, false)?;
+                rows(&titled(&format!("One way, {name}"), size), size, &found);
+                if let Some(wanted) = goal {
+                    let what = format!("{name}, one way, {}", compare::works::bytes(size));
+                    all.push(Goal::at_least(&what, wanted, ratio(&found, SOCKETS, "ring")));
+                    neighbours(&what, &found, &mut all);
+                }
+                if is_two {
+                    add_to(&mut curves, size, &found);
+                }
+            }
+            let found = self.works(self.options.repeats).one_way(place, 64, true)?;
+            rows(&titled(&format!("One way, {name}, many at once"), 64), 64, &found);
+            let single = self.works(3).one_way(place, 64, false)?;
+            let time = |rows: &[Row], name: &str| {
+                rows.iter().find(|row| row.name == name).map_or(f64::NAN, |row| row.time)
+            };
+            let gain = time(&single, SOCKETS) / time(&found, "ring, in place");
+            all.push(Goal::at_least(
+                format!("{name}, 64 B, many at once, against one a call"),
+                100.0,
+                gain,
+            ));
+            if is_two {
+                println!(
+                    "\nrtrb, two threads: {:.1} ns a message of 64 B",
+                    queue::one_way(place, 5)?
+                );
+            }
+        }
+        if let Some(directory) = &self.options.plots {
+            picture::throughput(&file(directory, "ring-throughput.svg"), &machine()?, &curves)?;
+        }
+        Ok(all)
+    }
+
+    fn trips(&self) -> Result<Vec<Goal>, Box<dyn Error>> {
+        let mut all = Vec::new();
+        let mut panels = Vec::new();
+        let anywhere = ("wherever the kernel likes", Place::ANYWHERE);
+        for (name, place) in self.places().into_iter().chain([anywhere]) {
+            let found = self.works(self.options.repeats).round_trips(place, 64)?;
+            trips(&titled(&format!("There and back, {name}"), 64), &found);
+            let gain = trip_ratio(&found, SOCKETS, "ring", 0);
+            if name == "two processors" {
+                all.push(Goal::at_least(format!("{name}, there and back, p50"), 20.0, gain));
+                let bare = report::against_bare(&found, self.found);
+                all.push(Goal::at_most("there and back against the bare cache line", 2.5, bare));
+                println!("\nrtrb, two threads: {:.2} µs", queue::round_trip(place)? as f64 / 1e3);
+            }
+            let asleep = 1.0 / trip_ratio(&found, SOCKETS, "ring, sleeping", 0);
+            all.push(Goal::at_most(
+                format!("{name}, both asleep each time, p50 against a socket's"),
+                1.1,
+                asleep,
+            ));
+            panels.push((name, found));
+        }
+        if let Some(directory) = &self.options.plots {
+            picture::latency(&file(directory, "ring-latency.svg"), &machine()?, &panels)?;
+        }
+        Ok(all)
+    }
+
+    fn paced(&self) -> Result<Vec<Goal>, Box<dyn Error>> {
+        let mut all = Vec::new();
+        for (name, place) in self.places() {
+            let found = self.works(1).paced(place)?;
+            trips(
+                &format!("A thousand messages of 64 B a second, {name}: how late they come"),
+                &found,
+            );
+            let late = 1.0 / trip_ratio(&found, SOCKETS, "ring", 0);
+            all.push(Goal::at_most(format!("{name}, paced, p50 against a socket's"), 1.1, late));
+        }
+        Ok(all)
+    }
+
+    fn busy(&self) -> Result<Vec<Goal>, Box<dyn Error>> {
+        let mut all = Vec::new();
+        for (name, place) in self.places() {
+            let kept = [SOCKETS, "pipe", "streampipe, socket", "ring", "ring, sleeping"];
+            let ways = kept.iter().filter_map(|name| named(name)).collect();
+            let works =
+                Works { ways, processors: self.processors, repeats: 5.min(self.options.repeats) };
+            let (there, one) = works.beside_busy(place)?;
+            trips(&format!("There and back, {name}, beside two busy processes"), &there);
+            rows(&titled(&format!("One way, {name}, beside two busy processes"), 4096), 4096, &one);
+            let p50 = 1.0 / trip_ratio(&there, SOCKETS, "ring", 0);
+            all.push(Goal::at_most(
+                format!("{name}, busy, there and back, p50 against a socket's"),
+                1.1,
+                p50,
+            ));
+            let p99 = 1.0 / trip_ratio(&there, SOCKETS, "ring", 1);
+            all.push(Goal::at_most(
+                format!("{name}, busy, there and back, p99 against a socket's"),
+                1.1,
+                p99,
+            ));
+            let slower = 1.0 / ratio(&one, SOCKETS, "ring");
+            all.push(Goal::at_most(
+                format!("{name}, busy, one way, time against a socket's"),
+                1.1,
+                slower,
+            ));
+        }
+        Ok(all)
+    }
+
+    fn both(&self) -> Result<Vec<Goal>, Box<dyn Error>> {
+        println!("\nBoth directions at once, 64 KiB a call, two threads in each process\n");
+        println!("| way | one direction, GB/s | both, GB/s | ratio |\n|---|---|---|---|");
+        let mut all = Vec::new();
+        for found in both::all(5.min(self.options.repeats))? {
+            let both::Both { name, one, both } = found;
+            println!("| {name} | {one:.2} | {both:.2} | {:.2} |", both / one);
+            if name == "ring" {
+                all.push(Goal::at_least("both directions at once against one", 1.7, both / one));
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn setup_table() -> Result<(), Box<dyn Error>> {
+    println!(
+        "\nSetup\n\n| way | pair and drop, µs, p50, p99 | pair, fork, first byte, end |\n|---|---|---|"
+    );
+    for setup::Setup { name, pair, forked } in setup::all()? {
+        println!(
+            "| {name} | {:.1}, {:.1} | {:.0}, {:.0} |",
+            pair[0], pair[1], forked[0], forked[1]
+        );
+    }
+    Ok(())
+}
+
+fn pairs_table() -> Result<(), Box<dyn Error>> {
+    let limit = pairs::raise_limit();
+    println!(
+        "\nMany pairs under one epoll, one in a hundred active (limit of descriptors {limit})\n"
+    );
+    println!(
+        "| engine | pairs | KiB a pair | mappings a pair | round trip of an active one, µs | switches a message | switches of a second's rest |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    for pairs in [1, 100, 1_000, 10_000] {
+        for engine in [Engine::Socket, Engine::Ring] {
+            match pairs::measure(engine, pairs) {
+                Ok(many) => println!(
+                    "| {engine:?} | {pairs} | {:.1} | {:.2} | {:.1} | {:.2} | {} |",
+                    many.memory / 1024.0,
+                    many.mappings,
+                    many.trip,
+                    many.wakes,
+                    many.idle
+                ),
+                Err(error) => println!("| {engine:?} | {pairs} | {error} | | | | |"),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is wanted of the ring against the socket pair at a size, if something is.
+fn goal_at(size: usize) -> Option<f64> {
+    match size {
+        64 => Some(20.0),
+        4_096 | 65_536 => Some(4.0),
+        1_048_576 => Some(2.0),
+        67_108_864 => Some(1.5),
+        _ => None,
+    }
+}
+
+/// The ring must be ahead of those who use shared memory, too.
+fn neighbours(what: &str, found: &[Row], all: &mut Vec<Goal>) {
+    for (name, ours) in [("iceoryx2", "ring"), ("shmipc", "ring")] {
+        let gain = ratio(found, name, ours);
+        if gain.is_finite() {
+            all.push(Goal::at_least(format!("{what}, against {name}"), 1.0, gain));
+        }
+    }
+}
+
+fn add_to(curves: &mut Vec<Curve>, size: usize, found: &[Row]) {
+    for row in found {
+        let point = (size, size as f64 / row.time);
+        match curves.iter_mut().find(|(name, _)| *name == row.name) {
+            Some((_, points)) => points.push(point),
+            None => curves.push((row.name, vec![point])),
+        }
+    }
+}
+
+fn file(directory: &Path, name: &str) -> PathBuf {
+    directory.join(name)
+}
