@@ -22,5 +22,7 @@ mod lifting;
 mod message;
 /// Pipes as one direction of a stream: no `SIGPIPE`, and an end to reading.
 mod pipe;
+/// Shared memory: what of a peer's is mapped, and what never.
+mod region;
 /// Spawning: every target, every permutation, every failure.
 mod spawn;
