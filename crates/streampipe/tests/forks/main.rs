@@ -3,11 +3,16 @@
 //! The std harness runs even a single test in a second thread, so this target has its own: it runs
 //! itself again for each test and speaks as the std harness does.
 
+#[path = "../../../streampipe-sys/tests/shared/mapping.rs"]
+mod mapping;
+/// A process of its own for each test, and a look at what it leaves behind.
 #[path = "../it/support.rs"]
 mod support;
 
 /// What each side holds, and what the parent learns of the child.
 mod child;
+/// A ring whose peer keeps to no rule.
+mod hostile;
 /// A sender of messages killed at any moment.
 mod messages;
 /// What reviews found.
@@ -33,6 +38,7 @@ fn main() -> ExitCode {
         .chain(zygote::TESTS)
         .chain(reviewed::TESTS)
         .chain(ring::TESTS)
+        .chain(hostile::TESTS.iter().copied().flatten())
         .copied()
         .collect();
     for (name, body) in &tests {
@@ -48,11 +54,18 @@ fn main() -> ExitCode {
         chosen.iter().for_each(|(name, _)| say(&format!("{name}: test\n")));
         return ExitCode::SUCCESS;
     }
-    run(&chosen)
+    let long: Vec<Test> =
+        hostile::LONG.iter().copied().filter(|(name, _)| name.contains(filter)).collect();
+    let has = |option: &str| args.iter().any(|arg| arg == option);
+    match (has("--ignored"), has("--include-ignored")) {
+        (true, _) => run(&[], &long, 0),
+        (false, true) => run(&chosen, &long, 0),
+        (false, false) => run(&chosen, &[], long.len()),
+    }
 }
 
-fn run(tests: &[Test]) -> ExitCode {
-    say(&format!("\nrunning {} tests\n", tests.len()));
+fn run(tests: &[Test], long: &[Test], ignored: usize) -> ExitCode {
+    say(&format!("\nrunning {} tests\n", tests.len() + long.len()));
     let mut failed = 0;
     for (name, _) in tests {
         let ran = support::rerun(&format!("forks::{name}"), &[]);
@@ -64,10 +77,15 @@ fn run(tests: &[Test]) -> ExitCode {
             say(&format!("test {name} ... FAILED\n{}\n{}\n", ran.status, ran.output));
         }
     }
+    for (name, body) in long {
+        // In this process, for longer than one of its own may take: one that fails ends it.
+        support::checked(body);
+        say(&format!("test {name} ... ok\n"));
+    }
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
-    let passed = tests.len() - failed;
+    let passed = tests.len() + long.len() - failed;
     say(&format!(
-        "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out\n\n"
+        "\ntest result: {verdict}. {passed} passed; {failed} failed; {ignored} ignored; 0 measured; 0 filtered out\n\n"
     ));
     ExitCode::from(u8::from(failed > 0))
 }

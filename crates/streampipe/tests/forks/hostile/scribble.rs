@@ -1,0 +1,555 @@
+//! All words and bytes of both ends, at full speed, while the victim makes calls of all kinds.
+//!
+//! The long run, 10^8 calls, some hours: `STREAMPIPE_TEST_CALLS=100000000 cargo test --release -p streampipe --test forks
+//! scribbling_for_hours -- --ignored`. One seed alone: `STREAMPIPE_TEST_SEED=4711` with either.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use streampipe::{FdError, Poisoned, Stream, Wait};
+use streampipe_sys::message::{self, Blocking};
+use streampipe_sys::region::Owner;
+use streampipe_wire::Note;
+
+use super::{CAPACITY, MARGIN, Peer, die_with_the_parent, poisoned, ring};
+use crate::child::forked;
+use crate::support::{Descriptors, file_with};
+
+pub(crate) const TESTS: &[crate::Test] =
+    &[("scribbling_costs_a_ring_and_nothing_else", scribbling)];
+
+pub(crate) const LONG: &[crate::Test] = &[("scribbling_for_hours", scribbling_for_hours)];
+
+/// How many calls a change is tried with.
+const CALLS: u64 = 120_000;
+
+/// Says how many calls the long run makes.
+const HOW_MANY: &str = "STREAMPIPE_TEST_CALLS";
+
+/// Has one seed only.
+const ONE: &str = "STREAMPIPE_TEST_SEED";
+
+/// How many rings one peer scribbles on, one after the other.
+const RINGS: usize = 48;
+
+/// How many calls a ring lives for if it is not poisoned.
+const LIFE: u32 = 1500;
+
+/// How long a call that waits may wait, less than which it takes in most cases.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// What is mapped and used once takes memory; more than this is a leak.
+const MOST_MEMORY: u64 = 64 << 20;
+
+fn scribbling() {
+    run(CALLS);
+}
+
+fn scribbling_for_hours() {
+    run(std::env::var(HOW_MANY).map_or(100_000_000, |it| it.parse().expect("a number")));
+}
+
+fn run(calls: u64) {
+    let seeds = match std::env::var(ONE) {
+        Ok(seed) => {
+            let seed = seed.parse().expect("a number");
+            seed..seed + 1
+        }
+        Err(_) => 0..u64::MAX,
+    };
+    let mut tally = Tally::default();
+    let mut first = None;
+    for seed in seeds {
+        meet_a_scribbler(seed, &mut tally);
+        let now = resident();
+        let first = *first.get_or_insert(now);
+        assert!(now < first + MOST_MEMORY, "{now} bytes of memory, which were {first}");
+        if tally.calls >= calls {
+            break;
+        }
+    }
+    tally.check();
+}
+
+/// How much memory this process uses, in bytes.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/statm").expect("/proc is mounted");
+    let pages = status.split_whitespace().nth(1).and_then(|it| it.parse::<u64>().ok());
+    pages.expect("a number of pages") * 4096
+}
+
+/// Makes rings, and a process that scribbles on them, one after the other.
+fn meet_a_scribbler(seed: u64, tally: &mut Tally) {
+    let file = file_with(b"x");
+    let open = Descriptors::now().count();
+    // Nobody scribbles on this one.
+    let (board_end, board) = ring(CAPACITY);
+    let (victims, peers): (Vec<_>, Vec<_>) = (0..RINGS).map(|_| ring(CAPACITY)).unzip();
+    let mut both = Some((victims, peers));
+    let (stream, mut child) = forked(|_| {
+        let (victims, peers) = both.take().expect("taken once in the child");
+        drop(victims);
+        die_with_the_parent();
+        Scribbler::new(Board::of(&board), seed).scribble(peers)
+    });
+    let (victims, peers) = both.take().expect("taken once in the parent");
+    drop(peers);
+    let board_here = Board::of(&board);
+    let mut random = Rng::with_seed(!seed);
+    for (index, victim) in victims.into_iter().enumerate() {
+        let manner = MANNERS[index % MANNERS.len()];
+        board_here.begin(index);
+        let suffering =
+            Victim { stream: victim, file: &file, board: &board_here, is_poisoned: false };
+        let suffered = suffering.suffer(manner, &mut random, tally);
+        suffered.unwrap_or_else(|what| panic!("seed {seed}, ring {index}, {manner:?}: {what}"));
+        let most = open + 2 * RINGS + 8 + 2 * 253;
+        assert!(Descriptors::now().count() <= most, "descriptors come in");
+    }
+    child.kill().expect("it runs");
+    assert!(!child.wait().expect("a status").success(), "it scribbled until it was killed");
+    drop((stream, board_end, board, file));
+}
+
+/// What the two processes tell each other where nobody scribbles.
+struct Board<'memory> {
+    /// Which ring it is the turn of, plus 1.
+    turn: &'memory AtomicU64,
+    /// Up to which the peer has come.
+    seen: &'memory AtomicU64,
+    /// How much the victim has read of it, and written to it, in truth.
+    read: &'memory AtomicU64,
+    written: &'memory AtomicU64,
+}
+
+impl<'memory> Board<'memory> {
+    fn of(board: &'memory Peer) -> Self {
+        let words = board.memory.ring(Owner::Second);
+        Self { turn: &words[0], seen: &words[16], read: &words[32], written: &words[33] }
+    }
+
+    fn begin(&self, index: usize) {
+        self.read.store(0, Relaxed);
+        self.written.store(0, Relaxed);
+        self.turn.store(index as u64 + 1, Release);
+        while self.seen.load(Acquire) <= index as u64 {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+// --- the peer ---
+
+/// What is written, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// Anything anywhere.
+    Noise,
+    /// Mostly what could be, and now and then not.
+    Plausible,
+    /// Positions that are right, and for an instant wrong.
+    TwoFaced,
+    /// What could be; but the victim's own words, which it must not believe either, are noise.
+    Own,
+    /// What could be, always: it poisons nothing, and all else goes on.
+    Restless,
+}
+
+const MANNERS: [Manner; 5] =
+    [Manner::Noise, Manner::Plausible, Manner::TwoFaced, Manner::Own, Manner::Restless];
+
+impl Manner {
+    /// Whether a victim that believes only what it must never finds anything wrong.
+    fn is_right(self) -> bool {
+        matches!(self, Self::Own | Self::Restless)
+    }
+}
+
+/// How many words of a control page mean something, or lie between some that do.
+const WORDS: usize = 0x380 / 8;
+
+struct Scribbler<'memory> {
+    board: Board<'memory>,
+    random: Rng,
+    file: File,
+    /// How far it says that it has written, and read; and how many batches it has sent.
+    tail: u64,
+    head: u64,
+    batches: u64,
+}
+
+impl<'memory> Scribbler<'memory> {
+    fn new(board: Board<'memory>, seed: u64) -> Self {
+        let file = File::open("/dev/null").expect("a descriptor");
+        Self { board, random: Rng::with_seed(seed), file, tail: 0, head: 0, batches: 0 }
+    }
+
+    fn scribble(mut self, peers: Vec<Peer>) -> ! {
+        let mut last = 0;
+        loop {
+            let turn = self.board.turn.load(Acquire);
+            let Some(index) = turn.checked_sub(1) else { continue };
+            if turn != last {
+                (self.tail, self.head, self.batches) = (0, 0, 0);
+                self.board.seen.store(turn, Release);
+                last = turn;
+            }
+            let manner = MANNERS[index as usize % MANNERS.len()];
+            let peer = &peers[index as usize];
+            for _ in 0..64 {
+                match manner {
+                    Manner::Noise => self.noise(peer.memory.words()),
+                    _ => self.step(peer, manner),
+                }
+            }
+            self.notes(peer, manner);
+        }
+    }
+
+    /// Anything into any word of the control pages, or of the bytes.
+    fn noise(&mut self, words: &[AtomicU64]) {
+        let part = if self.random.bool() { 0 } else { words.len() / 2 };
+        let at = match self.random.u8(0..8) {
+            0 => part + self.random.usize(0..words.len() / 2),
+            _ => part + self.random.usize(0..WORDS),
+        };
+        let other = words[part + self.random.usize(0..WORDS)].load(Relaxed);
+        words[at].store(self.any(other), Relaxed);
+    }
+
+    /// A value that a check may have forgotten.
+    fn any(&mut self, other: u64) -> u64 {
+        let capacity = CAPACITY as u64;
+        match self.random.u8(0..12) {
+            0 => 0,
+            1 => u64::MAX,
+            2 => self.random.u64(..),
+            3 => 1 << self.random.u8(0..64),
+            4 => other.wrapping_add(1),
+            5 => other.wrapping_sub(1),
+            6 => other.wrapping_add(capacity),
+            7 => other.wrapping_add(capacity + 1),
+            8 => other.wrapping_sub(capacity),
+            9 => other << 2 | 1,
+            10 => other << 2 | 2,
+            _ => self.random.u64(0..16),
+        }
+    }
+
+    /// Goes on as an honest peer could, and in this manner.
+    fn step(&mut self, peer: &Peer, manner: Manner) {
+        let (own, victims) = (peer.own(), peer.victims());
+        match self.random.u8(0..16) {
+            0..=3 => {
+                let most = self.board.read.load(Relaxed) + CAPACITY as u64;
+                self.tail = self.between(self.tail, most);
+                own.written.tail.store(self.tail, Release);
+            }
+            4..=7 => {
+                self.head = self.between(self.head, self.board.written.load(Relaxed));
+                own.read.head.store(self.head, Release);
+            }
+            8 => own.data_arm.0.store(self.any(victims.written.tail.load(Relaxed)), Relaxed),
+            9 => own.space_arm.0.store(self.any(victims.read.head.load(Relaxed)), Relaxed),
+            10 => own.over.closings.store(self.random.u64(0..4), Relaxed),
+            11 => own.processor.0.store(self.random.u64(0..4), Relaxed),
+            12 => own.read.taken.store(self.any(0), Relaxed),
+            13 => own.superblock.capacity.store(self.any(CAPACITY as u64), Relaxed),
+            _ => {
+                let owner = if self.random.bool() { Owner::First } else { Owner::Second };
+                let ring = peer.memory.ring(owner);
+                ring[self.random.usize(0..ring.len())].store(self.random.u64(..), Relaxed);
+            }
+        }
+        match manner {
+            Manner::Own => {
+                let at = self.random.usize(0..WORDS);
+                // Not what the victim has ended: that it may believe, for the peer could have ended it.
+                let ended = std::ptr::from_ref(&victims.over.ended);
+                let word = &peer.memory.words()[at];
+                if std::ptr::from_ref(word) != ended {
+                    word.store(self.any(word.load(Relaxed)), Relaxed);
+                }
+            }
+            Manner::TwoFaced if self.random.u8(..) == 0 => {
+                own.written.tail.store(self.any(self.tail), Relaxed);
+                own.written.tail.store(self.tail, Relaxed);
+                own.read.head.store(self.any(self.head), Relaxed);
+                own.read.head.store(self.head, Relaxed);
+            }
+            Manner::Plausible if self.random.u32(0..20_000) == 0 => self.noise(peer.memory.words()),
+            _ => {}
+        }
+    }
+
+    /// From here on towards there, which it cannot pass; often all the way.
+    fn between(&mut self, from: u64, to: u64) -> u64 {
+        match to.saturating_sub(from) {
+            0 => from,
+            _ if self.random.u8(0..4) == 0 => to,
+            some => from + self.random.u64(0..=some.min(64)),
+        }
+    }
+
+    /// Takes what comes over the lifeline, and sends something.
+    fn notes(&mut self, peer: &Peer, manner: Manner) {
+        let mut bytes = [0; 256];
+        let into = &mut [std::io::IoSliceMut::new(&mut bytes)];
+        let _ = message::recv(peer.lifeline.as_fd(), into, Blocking::Never);
+        if self.random.u8(0..4) == 0 {
+            let _ = peer.send(&Note::Bell.to_bytes(), &[]);
+        }
+        let has_room = self.board.read.load(Relaxed) + CAPACITY as u64 > self.tail;
+        if manner != Manner::Noise && has_room && self.random.u8(0..4) == 0 {
+            let count = self.random.usize(1..4);
+            let fds = vec![self.file.as_fd(); count];
+            let note = Note::Fds { count: count as u8, at: self.tail };
+            if peer.send(&note.to_bytes(), &fds) {
+                self.batches += 1;
+                peer.own().written.batches.store(self.batches, Release);
+                self.tail += 1;
+                peer.own().written.tail.store(self.tail, Release);
+            }
+        }
+        if !manner.is_right() && self.random.u16(..) < 64 {
+            self.send_something_wrong(peer);
+        }
+    }
+
+    fn send_something_wrong(&mut self, peer: &Peer) {
+        let mut bytes = [0; 48];
+        self.random.fill(&mut bytes);
+        let count = self.random.u8(0..254);
+        let mut len = streampipe_wire::NOTE_LEN;
+        let note = match self.random.u8(0..8) {
+            0 => None,
+            1 => Some(Note::Memory { capacity: CAPACITY as u64 }),
+            2 => Some(Note::Hello),
+            3 => Some(Note::Bell),
+            4 => Some(Note::Fds { count: self.random.u8(1..254), at: self.tail }),
+            _ => Some(Note::Fds { count: count.max(1), at: self.any(self.tail) }),
+        };
+        match note {
+            Some(note) => bytes[..len].copy_from_slice(&note.to_bytes()),
+            None => len = self.random.usize(1..48),
+        }
+        let _ = peer.send(&bytes[..len], &vec![self.file.as_fd(); count.into()]);
+        self.batches += self.random.u64(0..3);
+        peer.own().written.batches.store(self.batches, Release);
+    }
+}
+
+// --- the victim ---
+
+/// How calls ended.
+#[derive(Debug, Default)]
+struct Tally {
+    calls: u64,
+    bytes: u64,
+    fds: u64,
+    rings: u64,
+    ends: BTreeMap<&'static str, u64>,
+}
+
+impl Tally {
+    fn note(&mut self, end: &'static str) {
+        *self.ends.entry(end).or_default() += 1;
+    }
+
+    /// Everything that can happen did: else the test was of something else.
+    fn check(&self) {
+        let _ = writeln!(io::stdout(), "{self:?}");
+        if std::env::var_os(ONE).is_some() {
+            return;
+        }
+        assert!(self.bytes > self.calls && self.fds > self.calls / 1000, "{self:?}");
+        let expected = [
+            "done",
+            "the end",
+            "would block",
+            "timed out",
+            "broken pipe",
+            "fds waiting",
+            "poisoned: position",
+            "poisoned: fds",
+            "poisoned: note",
+        ];
+        for end in expected {
+            assert!(self.ends.contains_key(end), "never {end}: {self:?}");
+        }
+    }
+}
+
+struct Victim<'test> {
+    stream: Stream,
+    file: &'test File,
+    board: &'test Board<'test>,
+    is_poisoned: bool,
+}
+
+impl Victim<'_> {
+    fn suffer(mut self, manner: Manner, random: &mut Rng, tally: &mut Tally) -> Result<(), String> {
+        tally.rings += 1;
+        self.stream.set_wait([Wait::Adaptive, Wait::Spin, Wait::Block][random.usize(0..3)]);
+        for timeout in [&self.stream].map(|it| it.set_read_timeout(Some(PATIENCE))) {
+            timeout.map_err(|error| error.to_string())?;
+        }
+        self.stream.set_write_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
+        let mut after = 0;
+        for _ in 0..LIFE {
+            let start = Instant::now();
+            let done = self.call(random, tally);
+            let took = start.elapsed();
+            tally.calls += 1;
+            if took > PATIENCE + MARGIN {
+                return Err(format!("a call took {took:?}"));
+            }
+            match done {
+                Ok(end) => tally.note(end),
+                Err(error) => tally.note(self.explain(&error, manner)?),
+            }
+            // And for some calls after that, each of which says so.
+            after += u32::from(self.is_poisoned);
+            if after > 20 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Which documented error it is.
+    fn explain(&mut self, error: &io::Error, manner: Manner) -> Result<&'static str, String> {
+        if let Some(poisoned) = poisoned(error) {
+            self.is_poisoned = true;
+            if manner.is_right() {
+                return Err(format!("it was poisoned: {poisoned}"));
+            }
+            return Ok(match poisoned {
+                Poisoned::Position(_) => "poisoned: position",
+                Poisoned::Note(_) | Poisoned::LifelineCut | Poisoned::UnexpectedNote => {
+                    "poisoned: note"
+                }
+                _ => "poisoned: fds",
+            });
+        }
+        match error.get_ref().and_then(|inside| inside.downcast_ref::<FdError>()) {
+            Some(FdError::Waiting { .. }) => return Ok("fds waiting"),
+            Some(FdError::Refused { .. }) => return Ok("fds refused"),
+            Some(other) => return Err(format!("{other:?}")),
+            None => {}
+        }
+        match error.kind() {
+            ErrorKind::WouldBlock => Ok("would block"),
+            ErrorKind::TimedOut => Ok("timed out"),
+            ErrorKind::BrokenPipe => Ok("broken pipe"),
+            ErrorKind::ConnectionReset => Ok("reset"),
+            _ => Err(format!("an error that is not documented: {error:?}")),
+        }
+    }
+
+    fn call(&mut self, random: &mut Rng, tally: &mut Tally) -> io::Result<&'static str> {
+        let mut buffer = [0; 5000];
+        let len = if random.bool() { random.usize(1..64) } else { random.usize(1..5000) };
+        match random.u8(0..40) {
+            0..=9 => {
+                let read = self.stream.read(&mut buffer[..len])?;
+                Ok(self.has_read(read, tally))
+            }
+            10..=16 => {
+                let written = self.stream.write(&buffer[..len])?;
+                Ok(self.has_written(written, tally))
+            }
+            17 | 18 => {
+                let (one, two) = buffer[..len].split_at(len / 2);
+                let parts = [IoSlice::new(one), IoSlice::new(two)];
+                let written = self.stream.write_vectored(&parts)?;
+                Ok(self.has_written(written, tally))
+            }
+            19..=23 => {
+                let (read, fds) = self.stream.recv_fds(&mut buffer[..len])?;
+                tally.fds += fds.len() as u64;
+                Ok(self.has_read(read, tally))
+            }
+            24 | 25 => {
+                let fds = vec![self.file.as_fd(); random.usize(1..4)];
+                let written = self.stream.send_fds(&buffer[..len], &fds)?;
+                Ok(self.has_written(written, tally))
+            }
+            26..=29 => self.read_in_place(random, tally),
+            30..=32 => self.write_in_place(len, random, tally),
+            33..=35 => {
+                self.stream.set_nonblocking(random.bool())?;
+                Ok("set")
+            }
+            36 => {
+                self.stream.set_wait([Wait::Adaptive, Wait::Spin, Wait::Block][random.usize(0..3)]);
+                Ok("set")
+            }
+            37 | 38 => {
+                let copy = self.stream.try_clone()?;
+                self.stream = copy;
+                Ok("set")
+            }
+            _ => self.end_something(random),
+        }
+    }
+
+    fn end_something(&mut self, random: &mut Rng) -> io::Result<&'static str> {
+        match random.u16(0..200) {
+            0 => self.stream.refuse_fds()?,
+            1 => self.stream.shutdown(Shutdown::Write)?,
+            2 => self.stream.shutdown(Shutdown::Read)?,
+            _ => {}
+        }
+        Ok("set")
+    }
+
+    fn read_in_place(&mut self, random: &mut Rng, tally: &mut Tally) -> io::Result<&'static str> {
+        let mut there = self.stream.readable()?;
+        let len = there.len();
+        assert!(len <= CAPACITY, "{len} bytes in a ring of {CAPACITY}");
+        let read = random.usize(0..=len);
+        let mut buffer = [0; CAPACITY];
+        there.read_exact(&mut buffer[..read / 2])?;
+        there.skip(read - read / 2);
+        if read == len {
+            assert_eq!(there.read(&mut buffer)?, 0, "no more than there was");
+        }
+        there.release();
+        Ok(if len == 0 { "the end" } else { self.has_read(read, tally) })
+    }
+
+    fn write_in_place(
+        &mut self,
+        len: usize,
+        random: &mut Rng,
+        tally: &mut Tally,
+    ) -> io::Result<&'static str> {
+        let len = len.min(CAPACITY);
+        let mut room = self.stream.reserve(len)?;
+        let at = random.usize(0..len);
+        room.write_at(at, &[7; CAPACITY][..len - at]);
+        let some = random.usize(0..=len);
+        room.commit(some);
+        Ok(self.has_written(some, tally))
+    }
+
+    fn has_read(&self, len: usize, tally: &mut Tally) -> &'static str {
+        tally.bytes += len as u64;
+        self.board.read.fetch_add(len as u64, Relaxed);
+        if len == 0 { "the end" } else { "done" }
+    }
+
+    fn has_written(&self, len: usize, tally: &mut Tally) -> &'static str {
+        tally.bytes += len as u64;
+        self.board.written.fetch_add(len as u64, Relaxed);
+        "done"
+    }
+}
