@@ -170,7 +170,7 @@ impl Ring {
         self.check_place(&mut lifeline, head, line)?;
         let Some(next) = lifeline.next_batch() else { return Ok((Came::default(), available)) };
         if next.at != head {
-            return Ok((Came::default(), (next.at - head).min(available)));
+            return Ok((Came::default(), next.at.wrapping_sub(head).min(available)));
         }
         let count = next.fds.len();
         let batch = match taking {
@@ -204,7 +204,7 @@ impl Ring {
                 self.find_batch(&mut lifeline, reader, line, taking)?;
             }
             self.check_place(&mut lifeline, head, line)?;
-            most = lifeline.next_batch().map_or(most, |next| (next.at - head).min(most));
+            most = lifeline.next_batch().map_or(most, |next| next.at.wrapping_sub(head).min(most));
         }
         Ok((came, most))
     }

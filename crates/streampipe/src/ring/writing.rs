@@ -157,7 +157,7 @@ impl Ring {
         for part in parts {
             let piece = &part[range.start.min(part.len())..range.end.min(part.len())];
             self.region.write(self.owner, position, piece);
-            position += piece.len() as u64;
+            position = position.wrapping_add(piece.len() as u64);
             range.start -= range.start.min(part.len());
             range.end -= range.end.min(part.len());
         }

@@ -110,7 +110,7 @@ impl Readable<'_> {
     /// it meanwhile. It is not read by that: [`skip`](Self::skip) it.
     #[must_use]
     pub fn as_slices(&self, trusted: Trusted) -> [&[u8]; 2] {
-        let position = self.reader.consumer.head() + self.read as u64;
+        let position = self.reader.consumer.head().wrapping_add(self.read as u64);
         self.ring.region.slices(self.ring.owner.other(), position, self.len(), trusted)
     }
 
@@ -123,7 +123,7 @@ impl Read for Readable<'_> {
     #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = buffer.len().min(self.len());
-        let position = self.reader.consumer.head() + self.read as u64;
+        let position = self.reader.consumer.head().wrapping_add(self.read as u64);
         self.ring.region.read(self.ring.owner.other(), position, &mut buffer[..len]);
         self.read += len;
         Ok(len)

@@ -83,7 +83,7 @@ impl Reserved<'_> {
     pub fn write_at(&mut self, at: usize, bytes: &[u8]) {
         let fits = at.checked_add(bytes.len()).is_some_and(|end| end <= self.len);
         assert!(fits, "{} bytes at {at} do not fit into {}", bytes.len(), self.len);
-        let position = self.writer.producer.tail() + at as u64;
+        let position = self.writer.producer.tail().wrapping_add(at as u64);
         self.ring.region.write(self.ring.owner, position, bytes);
     }
 
