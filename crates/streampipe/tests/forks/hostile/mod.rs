@@ -37,7 +37,7 @@ pub(crate) const LONG: &[crate::Test] = scribble::LONG;
 pub(crate) const MARGIN: Duration = Duration::from_secs(2);
 
 /// A deadline for calls that must come to one.
-pub(crate) const SHORT: Duration = Duration::from_millis(100);
+pub(crate) const SHORT: Duration = Duration::from_millis(40);
 
 pub(crate) const CAPACITY: usize = 4096;
 
