@@ -6,7 +6,8 @@ use std::sync::{MutexGuard, PoisonError};
 
 use streampipe_ring::{Half, Sleep};
 use streampipe_sys::message::Received;
-use streampipe_sys::table;
+use streampipe_sys::{queue, table};
+use streampipe_wire::NOTE_LEN;
 
 use super::Poisoned;
 use super::lifeline::{Batch, Heard, Lifeline, Trouble};
@@ -241,24 +242,29 @@ impl Ring {
         }
     }
 
+    /// Listens until the next batch has come, to no more notes than wait now: it is among them, and who goes on ringing
+    /// keeps nobody here.
     fn listen_for_batch(
         &self,
         lifeline: &mut Lifeline,
         reader: &Reader,
         line: &Line<'_>,
     ) -> io::Result<()> {
-        while lifeline.next_batch().is_none() {
+        // At least one: what is no whole note must be looked at, too, and so must the end.
+        let notes = (queue::bytes_queued(line.fd)? / NOTE_LEN as u64).max(1);
+        for _ in 0..notes {
             match lifeline.listen(line.fd) {
                 Ok(Heard::Note) => self.note_heard(),
-                Ok(Heard::Nothing | Heard::TheEnd) => {
-                    let batches = reader.consumer.batches_left();
-                    return Err(self.poison(line, Poisoned::FdsMissing { batches }));
-                }
+                Ok(Heard::Nothing | Heard::TheEnd) => break,
                 Err(Trouble::Poisoned(poisoned)) => return Err(self.poison(line, poisoned)),
                 Err(Trouble::System(error)) => return Err(error),
             }
+            if lifeline.next_batch().is_some() {
+                return Ok(());
+            }
         }
-        Ok(())
+        let batches = reader.consumer.batches_left();
+        Err(self.poison(line, Poisoned::FdsMissing { batches }))
     }
 
     /// Closes what waits, for an end that refuses descriptors from now on; the bytes go on waiting.

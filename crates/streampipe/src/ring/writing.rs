@@ -53,8 +53,9 @@ impl Ring {
         let wanted = cut.least(total) as u64;
         let mut written = 0;
         loop {
+            let end = self.end_of_step(written, total);
             let step = self.patiently(line, Direction::Writing { wanted }, waiting, || {
-                self.try_write(line, parts, written..total, wanted)
+                self.try_write(line, parts, written..end, wanted)
             });
             match step {
                 Ok(more) => written += more,
@@ -62,10 +63,16 @@ impl Ring {
                 Err(_) if written > 0 => return Ok(written),
                 Err(error) => return Err(error),
             }
-            if written == total || waiting == Waiting::Never {
+            // A peer that makes room all the time does not keep it going beyond its deadline.
+            if written == total || waiting == Waiting::Never || waiting.is_over() {
                 return Ok(written);
             }
         }
+    }
+
+    /// How far one step goes: a peer that makes room all the time keeps it going for no more than the ring holds.
+    fn end_of_step(&self, start: usize, total: usize) -> usize {
+        total.min(start.saturating_add(self.capacity()))
     }
 
     /// Writes at least one byte of this range of all bytes, or so many as are wanted to begin with; `None` if there is no
@@ -230,7 +237,8 @@ impl Ring {
         }
         writer.producer.note_batch(&self.view());
         let total = parts.iter().map(|part| part.len()).sum();
-        Ok(Some(Some(self.copy_in(&mut writer, line, parts, 0..total)?)))
+        let end = self.end_of_step(0, total);
+        Ok(Some(Some(self.copy_in(&mut writer, line, parts, 0..end)?)))
     }
 
     /// Says where this end is about to sleep until there is room.
