@@ -6,6 +6,8 @@
 #[path = "../../../streampipe-sys/tests/shared/mapping.rs"]
 mod mapping;
 /// A process of its own for each test, and a look at what it leaves behind.
+#[path = "../../../streampipe-sys/tests/shared/stepping.rs"]
+mod stepping;
 #[path = "../it/support.rs"]
 mod support;
 
@@ -19,6 +21,8 @@ mod messages;
 mod reviewed;
 /// Rings across a fork.
 mod ring;
+/// A peer of a ring killed behind each instruction.
+mod stepped;
 /// A peer killed at any moment.
 mod storm;
 /// A fork server and its workers.
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         .chain(reviewed::TESTS)
         .chain(ring::TESTS)
         .chain(hostile::TESTS.iter().copied().flatten())
+        .chain(stepped::TESTS)
         .copied()
         .collect();
     for (name, body) in &tests {
@@ -54,8 +59,8 @@ fn main() -> ExitCode {
         chosen.iter().for_each(|(name, _)| say(&format!("{name}: test\n")));
         return ExitCode::SUCCESS;
     }
-    let long: Vec<Test> =
-        hostile::LONG.iter().copied().filter(|(name, _)| name.contains(filter)).collect();
+    let long = hostile::LONG.iter().chain(stepped::LONG).copied();
+    let long: Vec<Test> = long.filter(|(name, _)| name.contains(filter)).collect();
     let has = |option: &str| args.iter().any(|arg| arg == option);
     match (has("--ignored"), has("--include-ignored")) {
         (true, _) => run(&[], &long, 0),

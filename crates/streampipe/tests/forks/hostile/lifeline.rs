@@ -6,13 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 use rustix::fs::OFlags;
+use rustix::process::getpid;
 use streampipe::{FdError, Poisoned, Stream};
 use streampipe_sys::sockopt;
 use streampipe_wire::Note;
 
 use super::{
-    CAPACITY, Peer, SHORT, WAITS, die, die_with_the_parent, in_time, patient, poisoned, ring,
-    with_peer,
+    CAPACITY, Peer, SHORT, WAITS, die, die_with, in_time, patient, poisoned, ring, with_peer,
 };
 use crate::child::forked;
 use crate::support::{Descriptors, skip};
@@ -221,9 +221,10 @@ fn flood_over_a_gap() {
         patient(&pair.0, wait);
         let (mut ours, memory, mut child) = with_peer(pair, |mut peer| {
             // Several, so that the lifeline is never empty, however fast it is heard.
+            let parent = getpid();
             for _ in 0..3 {
                 let (_stream, child) = forked(|_| {
-                    die_with_the_parent();
+                    die_with(parent);
                     ring_for_ever(&peer)
                 });
                 // Left as it is: it ends with this process.

@@ -16,7 +16,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, getpid, kill_process, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal,
+};
 use streampipe::{Builder, Child, Engine, Poisoned, Stream, Wait};
 use streampipe_ring::{Capacity, Consumer, Producer, Sleep, View, Words};
 use streampipe_sys::futex;
@@ -67,12 +69,12 @@ pub(crate) fn with_peer(
     (ours, peer): (Stream, Peer),
     body: impl FnOnce(Peer),
 ) -> (Stream, Mapping, Child) {
-    let mut both = Some((ours, peer));
+    let (parent, mut both) = (getpid(), Some((ours, peer)));
     let (stream, child) = forked(|stream| {
         drop(stream);
         let (ours, peer) = both.take().expect("taken once in the child");
         drop(ours);
-        die_with_the_parent();
+        die_with(parent);
         body(peer);
         0
     });
@@ -193,9 +195,13 @@ pub(crate) fn patient(stream: &Stream, wait: Wait) {
     stream.set_write_timeout(Some(SHORT)).expect("not zero");
 }
 
-/// A peer that goes on for ever does so only while somebody tests it.
-pub(crate) fn die_with_the_parent() {
+/// A peer that goes on for ever does so only while the process lives that forked it.
+pub(crate) fn die_with(parent: Pid) {
     set_parent_process_death_signal(Some(Signal::KILL)).expect("a signal");
+    // It can have died before that.
+    if getppid() != Some(parent) {
+        die();
+    }
 }
 
 /// Ends this process here, as if somebody else had.

@@ -13,12 +13,13 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use rustix::process::getpid;
 use streampipe::{FdError, Poisoned, Stream, Wait};
 use streampipe_sys::message::{self, Blocking};
 use streampipe_sys::region::Owner;
 use streampipe_wire::Note;
 
-use super::{CAPACITY, MARGIN, Peer, die_with_the_parent, poisoned, ring};
+use super::{CAPACITY, MARGIN, Peer, die_with, poisoned, ring};
 use crate::child::forked;
 use crate::support::{Descriptors, file_with};
 
@@ -92,11 +93,11 @@ fn meet_a_scribbler(seed: u64, tally: &mut Tally) {
     // Nobody scribbles on this one.
     let (board_end, board) = ring(CAPACITY);
     let (victims, peers): (Vec<_>, Vec<_>) = (0..RINGS).map(|_| ring(CAPACITY)).unzip();
-    let mut both = Some((victims, peers));
+    let (parent, mut both) = (getpid(), Some((victims, peers)));
     let (stream, mut child) = forked(|_| {
         let (victims, peers) = both.take().expect("taken once in the child");
         drop(victims);
-        die_with_the_parent();
+        die_with(parent);
         Scribbler::new(Board::of(&board), seed).scribble(peers)
     });
     let (victims, peers) = both.take().expect("taken once in the parent");
