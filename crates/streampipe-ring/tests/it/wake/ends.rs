@@ -7,7 +7,8 @@ use streampipe_ring::{
 };
 
 use super::beds::{Futex, Lifeline};
-use super::memory::{Control, Modelled};
+use super::memory::{Modelled, control};
+use crate::memory::Control;
 
 /// Bytes come in sixteenths of the ring: a writer waits for four, a reader looks behind a fence after two.
 pub(super) const UNIT: u64 = 256;
@@ -18,7 +19,7 @@ pub(super) const FULL: u64 = 16;
 /// What the two ends share.
 #[derive(Debug)]
 pub(super) struct Pair {
-    controls: [Control; 2],
+    controls: [Control<Modelled>; 2],
     /// Of each end's tail and head.
     futexes: [[Futex; 2]; 2],
     /// Where each end sleeps.
@@ -36,7 +37,7 @@ impl Pair {
         let futexes = || [Futex::new(), Futex::new()];
         let places = || (0..FULL).map(|_| Cell::new(0)).collect();
         Rc::new(Self {
-            controls: [Control::new(), Control::new()],
+            controls: [control(), control()],
             futexes: [futexes(), futexes()],
             lifelines: [Lifeline::new(), Lifeline::new()],
             places: [places(), places()],
@@ -98,11 +99,11 @@ impl End {
         self.wake(note_closing(&self.view()));
     }
 
-    fn own(&self) -> &Control {
+    fn own(&self) -> &Control<Modelled> {
         &self.pair.controls[self.number]
     }
 
-    fn peer(&self) -> &Control {
+    fn peer(&self) -> &Control<Modelled> {
         &self.pair.controls[1 - self.number]
     }
 

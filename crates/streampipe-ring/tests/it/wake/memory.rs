@@ -2,7 +2,9 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
 
 use loom::sync::atomic::{AtomicU64, fence};
-use streampipe_ring::{View, Word, Words};
+use streampipe_ring::Word;
+
+use crate::memory::Control;
 
 /// Which word it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,50 +147,16 @@ impl Word for Modelled {
 }
 
 /// The words of one end.
-#[derive(Debug)]
-pub(super) struct Control {
-    pub(super) tail: Modelled,
-    batches: Modelled,
-    pub(super) head: Modelled,
-    taken: Modelled,
-    ended: Modelled,
-    closings: Modelled,
-    data_arm: Modelled,
-    space_arm: Modelled,
-    processor: Modelled,
-}
-
-impl Control {
-    pub(super) fn new() -> Self {
-        Self {
-            tail: Modelled::new(Role::Tail),
-            batches: Modelled::new(Role::Batches),
-            head: Modelled::new(Role::Head),
-            taken: Modelled::new(Role::Taken),
-            ended: Modelled::new(Role::Ended),
-            closings: Modelled::new(Role::Closings),
-            data_arm: Modelled::new(Role::DataArm),
-            space_arm: Modelled::new(Role::SpaceArm),
-            processor: Modelled::new(Role::Processor),
-        }
-    }
-
-    fn words(&self) -> Words<'_, Modelled> {
-        Words {
-            tail: &self.tail,
-            batches: &self.batches,
-            head: &self.head,
-            taken: &self.taken,
-            ended: &self.ended,
-            closings: &self.closings,
-            data_arm: &self.data_arm,
-            space_arm: &self.space_arm,
-            processor: &self.processor,
-        }
-    }
-
-    /// As the end sees it that writes these.
-    pub(super) fn view<'memory>(&'memory self, peer: &'memory Self) -> View<'memory, Modelled> {
-        View { own: self.words(), peer: peer.words() }
+pub(super) fn control() -> Control<Modelled> {
+    Control {
+        tail: Modelled::new(Role::Tail),
+        batches: Modelled::new(Role::Batches),
+        head: Modelled::new(Role::Head),
+        taken: Modelled::new(Role::Taken),
+        ended: Modelled::new(Role::Ended),
+        closings: Modelled::new(Role::Closings),
+        data_arm: Modelled::new(Role::DataArm),
+        space_arm: Modelled::new(Role::SpaceArm),
+        processor: Modelled::new(Role::Processor),
     }
 }
