@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use streampipe::os::linux::EndExt;
-use streampipe::{Datagram, SeqPacket, Stream, pair};
+use streampipe::{Datagram, SeqPacket, Stream};
 
+use crate::engines::{pair, tests_of_engines};
 use crate::support::{self, tests_alone};
 
 const SHORT: Duration = Duration::from_millis(30);
@@ -27,61 +28,7 @@ fn set_nonblocking_behind_our_back(fd: impl AsFd) {
 /// Send and sync, as every end must be.
 fn crosses_threads<T: Send + Sync + 'static>(_: &T) {}
 
-tests_alone! {
-    fn a_descriptor_of_another_kind_is_given_back() {
-        let file = support::file_with(b"still open");
-        let error = Stream::try_from(OwnedFd::from(file)).unwrap_err();
-        assert!(error.to_string().starts_with("not an AF_LOCAL socket of type SOCK_STREAM"), "{error}");
-        let mut text = String::new();
-        std::fs::File::from(error.into_fd()).read_to_string(&mut text).unwrap();
-        assert_eq!(text, "still open");
-
-        let (a, b) = SeqPacket::pair().unwrap();
-        let back = Datagram::try_from(OwnedFd::from(a)).unwrap_err().into_fd();
-        let back = Stream::try_from(back).unwrap_err().into_fd();
-        SeqPacket::try_from(back).expect("what it was").send(b"x").unwrap();
-        assert_eq!(b.recv(&mut [0; 4]).unwrap(), 1);
-    }
-
-    fn a_listener_and_a_network_socket_are_not_ends() {
-        let directory = tempfile::tempdir().unwrap();
-        let listener = std::os::unix::net::UnixListener::bind(directory.path().join("s")).unwrap();
-        assert!(Stream::try_from(OwnedFd::from(listener)).unwrap_err().to_string().contains("listening"));
-        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        assert!(Stream::try_from(OwnedFd::from(tcp)).unwrap_err().to_string().contains("AF_INET"));
-    }
-
-    fn a_std_stream_becomes_an_end_and_an_end_a_std_stream() {
-        let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
-        let mut a = Stream::try_from(a).unwrap();
-        let mut b = std::os::unix::net::UnixStream::from(Stream::try_from(b).unwrap());
-        a.write_all(b"x").unwrap();
-        assert_eq!(b.read(&mut [0; 4]).unwrap(), 1);
-    }
-
-    fn an_end_can_be_a_childs_standard_input_and_output() {
-        let (mut ours, theirs) = pair().unwrap();
-        let again = theirs.try_clone().unwrap();
-        let mut child = Command::new("tr").args(["a-z", "A-Z"])
-            .stdin(Stdio::from(theirs)).stdout(Stdio::from(again)).spawn().unwrap();
-        ours.write_all(b"shout").unwrap();
-        ours.shutdown(Shutdown::Write).unwrap();
-        let mut text = String::new();
-        ours.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "SHOUT");
-        assert!(child.wait().unwrap().success());
-    }
-
-    fn a_nonblocking_descriptor_becomes_a_nonblocking_end() {
-        let (a, _b) = pair().unwrap();
-        set_nonblocking_behind_our_back(&a);
-        let a = Stream::try_from(OwnedFd::from(a)).unwrap();
-        assert_eq!((&a).read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
-        a.set_nonblocking(false).unwrap();
-        a.set_read_timeout(Some(SHORT)).unwrap();
-        assert_eq!((&a).read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
-    }
-
+tests_of_engines! {
     fn nonblocking_is_a_flag_of_the_handle_and_not_of_the_description() {
         let (a, b) = pair().unwrap();
         let again = a.try_clone().unwrap();
@@ -144,18 +91,6 @@ tests_alone! {
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
 
-    fn a_timeout_of_zero_is_refused_and_the_setting_reads_back() {
-        let (a, _b) = Datagram::pair().unwrap();
-        assert_eq!(a.set_read_timeout(Some(Duration::ZERO)).unwrap_err().kind(), ErrorKind::InvalidInput);
-        a.set_read_timeout(Some(SHORT)).unwrap();
-        a.set_write_timeout(Some(SHORT * 2)).unwrap();
-        assert_eq!((a.read_timeout().unwrap(), a.write_timeout().unwrap()), (Some(SHORT), Some(SHORT * 2)));
-        a.set_read_timeout(None).unwrap();
-        a.set_write_timeout(Some(Duration::MAX)).unwrap();
-        assert_eq!(a.read_timeout().unwrap(), None);
-        a.send(b"the longest deadline does not overflow").unwrap();
-    }
-
     fn a_deadline_that_has_passed_still_takes_what_is_there() {
         let (a, b) = pair().unwrap();
         (&a).write_all(b"there").unwrap();
@@ -215,6 +150,83 @@ tests_alone! {
         assert_eq!(b.bytes_queued().unwrap(), 0);
     }
 
+    fn a_blocked_read_is_woken_by_a_shutdown_from_another_thread() {
+        let (ours, _theirs) = pair().unwrap();
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| (&ours).read(&mut [0]));
+            ours.shutdown(Shutdown::Read).unwrap();
+            assert_eq!(reader.join().unwrap().unwrap(), 0);
+        });
+    }
+}
+
+tests_alone! {
+    fn a_descriptor_of_another_kind_is_given_back() {
+        let file = support::file_with(b"still open");
+        let error = Stream::try_from(OwnedFd::from(file)).unwrap_err();
+        assert!(error.to_string().starts_with("not an AF_LOCAL socket of type SOCK_STREAM"), "{error}");
+        let mut text = String::new();
+        std::fs::File::from(error.into_fd()).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "still open");
+
+        let (a, b) = SeqPacket::pair().unwrap();
+        let back = Datagram::try_from(OwnedFd::from(a)).unwrap_err().into_fd();
+        let back = Stream::try_from(back).unwrap_err().into_fd();
+        SeqPacket::try_from(back).expect("what it was").send(b"x").unwrap();
+        assert_eq!(b.recv(&mut [0; 4]).unwrap(), 1);
+    }
+
+    fn a_listener_and_a_network_socket_are_not_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(directory.path().join("s")).unwrap();
+        assert!(Stream::try_from(OwnedFd::from(listener)).unwrap_err().to_string().contains("listening"));
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(Stream::try_from(OwnedFd::from(tcp)).unwrap_err().to_string().contains("AF_INET"));
+    }
+
+    fn a_std_stream_becomes_an_end_and_an_end_a_std_stream() {
+        let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut a = Stream::try_from(a).unwrap();
+        let mut b = std::os::unix::net::UnixStream::from(Stream::try_from(b).unwrap());
+        a.write_all(b"x").unwrap();
+        assert_eq!(b.read(&mut [0; 4]).unwrap(), 1);
+    }
+
+    fn an_end_can_be_a_childs_standard_input_and_output() {
+        let (mut ours, theirs) = pair().unwrap();
+        let again = theirs.try_clone().unwrap();
+        let mut child = Command::new("tr").args(["a-z", "A-Z"])
+            .stdin(Stdio::from(theirs)).stdout(Stdio::from(again)).spawn().unwrap();
+        ours.write_all(b"shout").unwrap();
+        ours.shutdown(Shutdown::Write).unwrap();
+        let mut text = String::new();
+        ours.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "SHOUT");
+        assert!(child.wait().unwrap().success());
+    }
+
+    fn a_nonblocking_descriptor_becomes_a_nonblocking_end() {
+        let (a, _b) = pair().unwrap();
+        set_nonblocking_behind_our_back(&a);
+        let a = Stream::try_from(OwnedFd::from(a)).unwrap();
+        assert_eq!((&a).read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        a.set_nonblocking(false).unwrap();
+        a.set_read_timeout(Some(SHORT)).unwrap();
+        assert_eq!((&a).read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+    }
+
+    fn a_timeout_of_zero_is_refused_and_the_setting_reads_back() {
+        let (a, _b) = Datagram::pair().unwrap();
+        assert_eq!(a.set_read_timeout(Some(Duration::ZERO)).unwrap_err().kind(), ErrorKind::InvalidInput);
+        a.set_read_timeout(Some(SHORT)).unwrap();
+        a.set_write_timeout(Some(SHORT * 2)).unwrap();
+        assert_eq!((a.read_timeout().unwrap(), a.write_timeout().unwrap()), (Some(SHORT), Some(SHORT * 2)));
+        a.set_read_timeout(None).unwrap();
+        a.set_write_timeout(Some(Duration::MAX)).unwrap();
+        assert_eq!(a.read_timeout().unwrap(), None);
+        a.send(b"the longest deadline does not overflow").unwrap();
+    }
+
     fn the_send_buffer_reads_back_what_the_kernel_made_of_it() {
         let (a, _b) = pair().unwrap();
         let least = a.set_send_buffer_size(1).unwrap();
@@ -243,18 +255,9 @@ tests_alone! {
             }
         });
     }
-
-    fn a_blocked_read_is_woken_by_a_shutdown_from_another_thread() {
-        let (ours, _theirs) = pair().unwrap();
-        std::thread::scope(|scope| {
-            let reader = scope.spawn(|| (&ours).read(&mut [0]));
-            ours.shutdown(Shutdown::Read).unwrap();
-            assert_eq!(reader.join().unwrap().unwrap(), 0);
-        });
-    }
 }
 
-tests_alone! {
+tests_of_engines! {
     /// A peer that always has something ready must not keep a call beyond its deadline.
     fn a_flood_does_not_outlast_the_deadline() {
         let (ours, theirs) = pair().unwrap();

@@ -3,6 +3,9 @@
 /// A process of its own for each test, and a look at what it leaves behind.
 mod support;
 
+/// What streams do, with each engine.
+mod engines;
+
 /// The same for tasks.
 mod asynchronous;
 /// The call: errors, numbers, close-on-exec.

@@ -51,6 +51,11 @@ pub(crate) fn is_alone(path: &str) -> bool {
     std::env::var_os(ALONE).is_some_and(|it| it == path)
 }
 
+/// The path of the test that this process is for, if it is a process of its own.
+pub(crate) fn own_path() -> Option<String> {
+    std::env::var(ALONE).ok()
+}
+
 /// Runs the body; fails if it leaves something behind.
 pub(crate) fn checked(body: impl FnOnce()) {
     let threads = threads();

@@ -1,11 +1,12 @@
 use std::future::Future;
 use std::os::fd::OwnedFd;
 
-use streampipe::tokio::{Channel, Child, RawChannel, SeqPacket, Stream, channel, pair};
+use streampipe::tokio::{Channel, Child, RawChannel, SeqPacket, Stream};
 use streampipe::{Bytes, CallError, Command, Fd, Message, RecvError};
 use tokio::task::JoinHandle;
 
-use super::{block_on, polled, raw_pairs, soon};
+use super::{block_on, pair, polled, raw_pairs, soon};
+use crate::engines::{over_each_carrier, tests_of_engines};
 use crate::messages::{borrowed, files, number_in};
 use crate::support::tests_alone;
 
@@ -47,11 +48,12 @@ async fn insisting<T, F: Future<Output = T>>(mut make: impl FnMut() -> F) -> (T,
     panic!("it is never done");
 }
 
-/// Both kinds of typed channel.
+/// Typed channels over each carrier.
 fn value_pairs() -> Vec<(Values, Values)> {
-    let (a, b) = streampipe::pair().expect("a pair");
-    let over_stream = (a.try_into().expect("registered"), b.try_into().expect("registered"));
-    vec![channel().expect("a pair"), over_stream]
+    over_each_carrier(
+        |a, b| (a.try_into().expect("registered"), b.try_into().expect("registered")),
+        |a, b| (a.try_into().expect("registered"), b.try_into().expect("registered")),
+    )
 }
 
 /// Receives all there is, until the end.
@@ -72,7 +74,7 @@ fn collect(channel: RawChannel) -> JoinHandle<Vec<(usize, usize)>> {
     })
 }
 
-tests_alone! {
+tests_of_engines! {
     fn a_message_comes_once_and_whole_however_often_its_receive_is_dropped() {
         block_on(async {
             for (ours, theirs) in raw_pairs() {
@@ -101,7 +103,7 @@ tests_alone! {
             for size in SIZES {
                 let fds = files(size.1, 0);
                 let bytes = vec![size.0 as u8; size.0];
-                for kind in 0..2 {
+                for kind in 0..raw_pairs().len() {
                     for polls in 0.. {
                         let (ours, theirs) = raw_pairs().swap_remove(kind);
                         let heard = collect(theirs);
@@ -201,7 +203,7 @@ tests_alone! {
     fn an_answer_that_is_dropped_is_none_and_one_that_is_done_is_whole() {
         block_on(async {
             for size in SIZES {
-                for kind in 0..2 {
+                for kind in 0..value_pairs().len() {
                     for polls in 0.. {
                         let (client, server) = value_pairs().swap_remove(kind);
                         let calling = tokio::spawn(async move {
@@ -224,35 +226,6 @@ tests_alone! {
                     }
                 }
             }
-        });
-    }
-
-    fn packets_and_their_descriptors_come_once_however_often_that_is_dropped() {
-        block_on(async {
-            let (ours, theirs) = SeqPacket::pair().expect("a pair");
-            let flooding = tokio::spawn(async move {
-                let fds = files(3, 0);
-                for number in 0..600_usize {
-                    let packet = number.to_ne_bytes();
-                    let fds = borrowed(&fds[..number % 4]);
-                    let (sent, _) = insisting(|| ours.send_fds(&packet, &fds)).await;
-                    assert_eq!(sent.expect("room"), 8);
-                }
-            });
-            for number in 0..600_usize {
-                let receive = async || {
-                    let mut packet = [0; 8];
-                    let (len, fds) = theirs.recv_fds(&mut packet).await.expect("a packet");
-                    (packet, len, fds)
-                };
-                let ((packet, len, fds), _) = soon(insisting(receive)).await;
-                assert_eq!((usize::from_ne_bytes(packet), len), (number, 8));
-                assert_eq!(fds.len(), number % 4);
-                check_files(fds);
-            }
-            flooding.await.expect("no panic");
-            let (end, _) = insisting(async || theirs.recv(&mut [0; 8]).await).await;
-            assert_eq!(end.expect("the end"), 0);
         });
     }
 
@@ -279,6 +252,37 @@ tests_alone! {
                 check_files(fds);
             }
             flooding.await.expect("no panic");
+        });
+    }
+}
+
+tests_alone! {
+    fn packets_and_their_descriptors_come_once_however_often_that_is_dropped() {
+        block_on(async {
+            let (ours, theirs) = SeqPacket::pair().expect("a pair");
+            let flooding = tokio::spawn(async move {
+                let fds = files(3, 0);
+                for number in 0..600_usize {
+                    let packet = number.to_ne_bytes();
+                    let fds = borrowed(&fds[..number % 4]);
+                    let (sent, _) = insisting(|| ours.send_fds(&packet, &fds)).await;
+                    assert_eq!(sent.expect("room"), 8);
+                }
+            });
+            for number in 0..600_usize {
+                let receive = async || {
+                    let mut packet = [0; 8];
+                    let (len, fds) = theirs.recv_fds(&mut packet).await.expect("a packet");
+                    (packet, len, fds)
+                };
+                let ((packet, len, fds), _) = soon(insisting(receive)).await;
+                assert_eq!((usize::from_ne_bytes(packet), len), (number, 8));
+                assert_eq!(fds.len(), number % 4);
+                check_files(fds);
+            }
+            flooding.await.expect("no panic");
+            let (end, _) = insisting(async || theirs.recv(&mut [0; 8]).await).await;
+            assert_eq!(end.expect("the end"), 0);
         });
     }
 

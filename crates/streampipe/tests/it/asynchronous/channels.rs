@@ -5,10 +5,11 @@ use streampipe::tokio::{Channel, channel};
 use streampipe::{CallError, Fd, RecvError, SendReason};
 
 use super::{block_on, poll_once, raw_pairs};
+use crate::engines::tests_of_engines;
 use crate::messages::{borrowed, files, number_in};
 use crate::support::tests_alone;
 
-tests_alone! {
+tests_of_engines! {
     fn messages_of_any_size_arrive() {
         block_on(async {
             for (ours, theirs) in raw_pairs() {
@@ -86,6 +87,32 @@ tests_alone! {
         });
     }
 
+    fn raw_calls_are_answered_or_told_that_they_are_not() {
+        block_on(async {
+            for (client, server) in raw_pairs() {
+                let fds = files(2, 0);
+                let calling = async {
+                    let answer = client.call(b"shout", &borrowed(&fds)).await.expect("an answer");
+                    let numbers: Vec<_> = answer.fds.into_iter().map(number_in).collect();
+                    assert_eq!((&answer.bytes[..], &numbers[..]), (&b"SHOUT"[..], &[0, 1][..]));
+                    let none = client.call(b"whisper", &[]).await;
+                    assert!(matches!(none, Err(CallError::NoAnswer)), "{none:?}");
+                };
+                let serving = async {
+                    let mut request = server.recv_request().await.expect("a request");
+                    let question = request.take_message();
+                    let answer = question.bytes.to_ascii_uppercase();
+                    request.answer(&answer, &borrowed(&question.fds)).await.expect("room");
+                    drop(server.recv_request().await.expect("a request"));
+                };
+                tokio::join!(calling, serving);
+                assert_eq!(client.late_answers(), 0);
+            }
+        });
+    }
+}
+
+tests_alone! {
     fn many_calls_are_outstanding_at_once() {
         block_on(async {
             let (client, server) = channel::<(u64, Option<Fd>), u64>().expect("a pair");
@@ -170,30 +197,6 @@ tests_alone! {
             }
             drop(client);
             server.await.expect("no panic").expect("an orderly end");
-        });
-    }
-
-    fn raw_calls_are_answered_or_told_that_they_are_not() {
-        block_on(async {
-            for (client, server) in raw_pairs() {
-                let fds = files(2, 0);
-                let calling = async {
-                    let answer = client.call(b"shout", &borrowed(&fds)).await.expect("an answer");
-                    let numbers: Vec<_> = answer.fds.into_iter().map(number_in).collect();
-                    assert_eq!((&answer.bytes[..], &numbers[..]), (&b"SHOUT"[..], &[0, 1][..]));
-                    let none = client.call(b"whisper", &[]).await;
-                    assert!(matches!(none, Err(CallError::NoAnswer)), "{none:?}");
-                };
-                let serving = async {
-                    let mut request = server.recv_request().await.expect("a request");
-                    let question = request.take_message();
-                    let answer = question.bytes.to_ascii_uppercase();
-                    request.answer(&answer, &borrowed(&question.fds)).await.expect("room");
-                    drop(server.recv_request().await.expect("a request"));
-                };
-                tokio::join!(calling, serving);
-                assert_eq!(client.late_answers(), 0);
-            }
         });
     }
 }

@@ -2,15 +2,16 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 
 use rustix::fs::OFlags;
-use streampipe::tokio::{Child, SeqPacket, Stream, pair};
+use streampipe::tokio::{Child, SeqPacket, Stream};
 use streampipe::{Command, FdError, PeerGone};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::block_on;
+use super::{block_on, pair};
+use crate::engines::tests_of_engines;
 use crate::messages::{borrowed, files, number_in};
 use crate::support::tests_alone;
 
-tests_alone! {
+tests_of_engines! {
     fn megabytes_go_both_ways_at_once() {
         block_on(async {
             let (ours, theirs) = pair().expect("a pair");
@@ -80,7 +81,9 @@ tests_alone! {
             drop(theirs);
         });
     }
+}
 
+tests_alone! {
     fn a_child_is_waited_for_and_its_death_ends_a_read() {
         block_on(async {
             let child = Command::new("sh").args(["-c", "exec cat <&3 >&3"]).spawn().expect("sh");

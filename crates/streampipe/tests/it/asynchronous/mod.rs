@@ -17,7 +17,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use streampipe::tokio::RawChannel;
+use streampipe::tokio::{RawChannel, Stream};
+
+use crate::engines::over_each_carrier;
 
 /// Runs a task on a runtime of one thread.
 pub(crate) fn block_on<T>(task: impl Future<Output = T>) -> T {
@@ -60,13 +62,18 @@ fn poll_once<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Poll<T> 
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// A channel of each kind.
+/// Two connected streams of the engine under test.
+fn pair() -> std::io::Result<(Stream, Stream)> {
+    let (a, b) = crate::engines::pair()?;
+    Ok((a.try_into()?, b.try_into()?))
+}
+
+/// A pair of channels over each carrier.
 fn raw_pairs() -> Vec<(RawChannel, RawChannel)> {
-    let over_stream = || {
-        let (a, b) = streampipe::pair().expect("a pair");
-        (a.try_into().expect("registered"), b.try_into().expect("registered"))
-    };
-    vec![RawChannel::pair().expect("a pair"), over_stream()]
+    over_each_carrier(
+        |a, b| (a.try_into().expect("registered"), b.try_into().expect("registered")),
+        |a, b| (a.try_into().expect("registered"), b.try_into().expect("registered")),
+    )
 }
 
 /// A waker that calls this.

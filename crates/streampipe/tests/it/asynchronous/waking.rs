@@ -5,12 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::time::Duration;
 
-use streampipe::tokio::{Channel, Child, RawChannel, SeqPacket, Stream, channel, pair};
+use streampipe::tokio::{Channel, Child, RawChannel, SeqPacket, Stream, channel};
 use streampipe::{Budget, Bytes, CallError, Command, RecvError, SendReason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::unconstrained;
 
-use super::{block_on, block_on_paused, poll_once, polled, raw_pairs, soon};
+use super::{block_on, block_on_paused, pair, poll_once, polled, raw_pairs, soon};
+use crate::engines::tests_of_engines;
 use crate::support::{FreeDescriptors, tests_alone};
 
 /// More than the runtime lets a task do in one turn.
@@ -42,17 +43,7 @@ async fn in_one_turn<T>(mut once: impl AsyncFnMut() -> T) -> usize {
     count
 }
 
-tests_alone! {
-    fn what_was_read_for_another_is_there_though_nothing_more_comes() {
-        block_on(async {
-            let (client, server) = channel::<u32, u32>().expect("a pair");
-            client.send(7).await.expect("room");
-            // It reads the value, for others.
-            assert!(polled(5, server.recv_request()).await.is_none());
-            assert_eq!(soon(server.recv()).await.expect("a value"), 7);
-        });
-    }
-
+tests_of_engines! {
     fn what_a_thread_left_in_a_channel_is_received_by_a_task() {
         block_on(async {
             // In the queues.
@@ -62,7 +53,7 @@ tests_alone! {
             let server = Channel::try_from(server).expect("registered");
             assert_eq!(soon(server.recv()).await.expect("a value"), 7);
             // A header that came with the message before.
-            let (a, b) = streampipe::pair().expect("a pair");
+            let (a, b) = crate::engines::pair().expect("a pair");
             let (a, b) = (streampipe::RawChannel::from(a), streampipe::RawChannel::from(b));
             a.send(&[1; 100], &[]).expect("room");
             a.send(&[], &[]).expect("room");
@@ -76,6 +67,96 @@ tests_alone! {
             assert!(matches!(b.try_recv(), Err(RecvError::Malformed(_))));
             let b = RawChannel::try_from(b).expect("registered");
             assert!(matches!(soon(b.recv()).await, Err(RecvError::Malformed(_))));
+        });
+    }
+
+    fn a_task_that_always_has_something_to_do_lets_others_have_a_turn() {
+        block_on(async {
+            for (ours, theirs) in raw_pairs() {
+                let sent = in_one_turn(async || ours.send(b"x", &[]).await.expect("room")).await;
+                assert!((1..MANY).contains(&sent), "{sent} sent");
+                for _ in sent..MANY {
+                    ours.send(b"x", &[]).await.expect("room");
+                }
+                tokio::task::yield_now().await;
+                let received = in_one_turn(async || theirs.recv().await.expect("one")).await;
+                assert!((1..MANY).contains(&received), "{received} received");
+            }
+            let (ours, theirs) = SeqPacket::pair().expect("a pair");
+            let sent = in_one_turn(async || ours.send(b"x").await.expect("room")).await;
+            assert!((1..MANY).contains(&sent), "{sent} sent");
+            for _ in sent..MANY {
+                ours.send(b"x").await.expect("room");
+            }
+            tokio::task::yield_now().await;
+            let received = in_one_turn(async || theirs.recv(&mut [0]).await.expect("one")).await;
+            assert!((1..MANY).contains(&received), "{received} received");
+            let (mut ours, mut theirs) = pair().expect("a pair");
+            let sent = in_one_turn(async || ours.write(b"x").await.expect("room")).await;
+            assert!((1..MANY).contains(&sent), "{sent} written");
+            for _ in sent..MANY {
+                ours.write_u8(1).await.expect("room");
+            }
+            tokio::task::yield_now().await;
+            let read = in_one_turn(async || theirs.read_u8().await.expect("one")).await;
+            assert!((1..MANY).contains(&read), "{read} read");
+        });
+    }
+
+    fn nobody_who_shares_the_description_ever_sees_it_nonblocking() {
+        block_on(async {
+            let (mut ours, mut theirs) = pair().expect("a pair");
+            let mut flags = vec![flags_in_a_child(ours.as_fd()), flags_in_a_child(theirs.as_fd())];
+            let flood = vec![0; 5_000_000];
+            {
+                let (read_byte, write_flood) = (theirs.read_u8(), ours.write_all(&flood));
+                let (mut reading, mut writing) = (pin!(read_byte), pin!(write_flood));
+                assert!(poll_once(reading.as_mut()).is_pending());
+                assert!(polled(1, writing.as_mut()).await.is_none());
+            }
+            flags.extend([flags_in_a_child(ours.as_fd()), flags_in_a_child(theirs.as_fd())]);
+            let (client, server) = channel::<u32, u32>().expect("a pair");
+            assert!(polled(2, client.call(1)).await.is_none());
+            flags.extend([flags_in_a_child(client.as_fd()), flags_in_a_child(server.as_fd())]);
+            let back = ours.into_inner();
+            flags.push(flags_in_a_child(back.as_fd()));
+            for flags in flags {
+                assert!(!is_nonblocking(&flags), "{flags}");
+            }
+            // As a handle for threads, it waits.
+            let reader = std::thread::spawn(move || {
+                let mut heard = [0; 1];
+                std::io::Read::read_exact(&mut &back, &mut heard).map(|()| heard)
+            });
+            theirs.write_all(b"x").await.expect("room");
+            assert_eq!(reader.join().expect("no panic").expect("a byte"), *b"x");
+        });
+    }
+
+    fn half_of_a_channel_goes_on_when_the_other_has_ended() {
+        block_on(async {
+            for (ours, theirs) in raw_pairs() {
+                let mut waiting = pin!(theirs.recv());
+                assert!(polled(2, waiting.as_mut()).await.is_none());
+                ours.shutdown(Shutdown::Write).expect("ours");
+                assert!(matches!(soon(waiting).await, Err(RecvError::Closed)));
+                theirs.send(&[1; 300_000], &[]).await.expect("room");
+                assert_eq!(soon(ours.recv()).await.expect("a message").bytes.len(), 300_000);
+                let error = ours.send(b"x", &[]).await.expect_err("ended");
+                assert!(matches!(error.reason(), SendReason::Closed));
+            }
+        });
+    }
+}
+
+tests_alone! {
+    fn what_was_read_for_another_is_there_though_nothing_more_comes() {
+        block_on(async {
+            let (client, server) = channel::<u32, u32>().expect("a pair");
+            client.send(7).await.expect("room");
+            // It reads the value, for others.
+            assert!(polled(5, server.recv_request()).await.is_none());
+            assert_eq!(soon(server.recv()).await.expect("a value"), 7);
         });
     }
 
@@ -129,39 +210,6 @@ tests_alone! {
                 assert_eq!(client.recv().await.expect("a value"), number);
             }
             assert!(matches!(client.recv().await, Err(RecvError::Closed)));
-        });
-    }
-
-    fn a_task_that_always_has_something_to_do_lets_others_have_a_turn() {
-        block_on(async {
-            for (ours, theirs) in raw_pairs() {
-                let sent = in_one_turn(async || ours.send(b"x", &[]).await.expect("room")).await;
-                assert!((1..MANY).contains(&sent), "{sent} sent");
-                for _ in sent..MANY {
-                    ours.send(b"x", &[]).await.expect("room");
-                }
-                tokio::task::yield_now().await;
-                let received = in_one_turn(async || theirs.recv().await.expect("one")).await;
-                assert!((1..MANY).contains(&received), "{received} received");
-            }
-            let (ours, theirs) = SeqPacket::pair().expect("a pair");
-            let sent = in_one_turn(async || ours.send(b"x").await.expect("room")).await;
-            assert!((1..MANY).contains(&sent), "{sent} sent");
-            for _ in sent..MANY {
-                ours.send(b"x").await.expect("room");
-            }
-            tokio::task::yield_now().await;
-            let received = in_one_turn(async || theirs.recv(&mut [0]).await.expect("one")).await;
-            assert!((1..MANY).contains(&received), "{received} received");
-            let (mut ours, mut theirs) = pair().expect("a pair");
-            let sent = in_one_turn(async || ours.write(b"x").await.expect("room")).await;
-            assert!((1..MANY).contains(&sent), "{sent} written");
-            for _ in sent..MANY {
-                ours.write_u8(1).await.expect("room");
-            }
-            tokio::task::yield_now().await;
-            let read = in_one_turn(async || theirs.read_u8().await.expect("one")).await;
-            assert!((1..MANY).contains(&read), "{read} read");
         });
     }
 
@@ -275,36 +323,6 @@ tests_alone! {
         });
     }
 
-    fn nobody_who_shares_the_description_ever_sees_it_nonblocking() {
-        block_on(async {
-            let (mut ours, mut theirs) = pair().expect("a pair");
-            let mut flags = vec![flags_in_a_child(ours.as_fd()), flags_in_a_child(theirs.as_fd())];
-            let flood = vec![0; 5_000_000];
-            {
-                let (read_byte, write_flood) = (theirs.read_u8(), ours.write_all(&flood));
-                let (mut reading, mut writing) = (pin!(read_byte), pin!(write_flood));
-                assert!(poll_once(reading.as_mut()).is_pending());
-                assert!(polled(1, writing.as_mut()).await.is_none());
-            }
-            flags.extend([flags_in_a_child(ours.as_fd()), flags_in_a_child(theirs.as_fd())]);
-            let (client, server) = channel::<u32, u32>().expect("a pair");
-            assert!(polled(2, client.call(1)).await.is_none());
-            flags.extend([flags_in_a_child(client.as_fd()), flags_in_a_child(server.as_fd())]);
-            let back = ours.into_inner();
-            flags.push(flags_in_a_child(back.as_fd()));
-            for flags in flags {
-                assert!(!is_nonblocking(&flags), "{flags}");
-            }
-            // As a handle for threads, it waits.
-            let reader = std::thread::spawn(move || {
-                let mut heard = [0; 1];
-                std::io::Read::read_exact(&mut &back, &mut heard).map(|()| heard)
-            });
-            theirs.write_all(b"x").await.expect("room");
-            assert_eq!(reader.join().expect("no panic").expect("a byte"), *b"x");
-        });
-    }
-
     fn timeouts_around_a_slow_peer_lose_nothing() {
         block_on_paused(async {
             let hour = Duration::from_secs(3600);
@@ -328,21 +346,6 @@ tests_alone! {
             let (answer, ()) = tokio::join!(client.call(Bytes::from(vec![3; 11])), answering);
             assert_eq!((answer.expect("its own"), client.late_answers()), (11, 1));
             assert!(tokio::time::timeout(hour, server.recv()).await.is_err(), "withdrawn");
-        });
-    }
-
-    fn half_of_a_channel_goes_on_when_the_other_has_ended() {
-        block_on(async {
-            for (ours, theirs) in raw_pairs() {
-                let mut waiting = pin!(theirs.recv());
-                assert!(polled(2, waiting.as_mut()).await.is_none());
-                ours.shutdown(Shutdown::Write).expect("ours");
-                assert!(matches!(soon(waiting).await, Err(RecvError::Closed)));
-                theirs.send(&[1; 300_000], &[]).await.expect("room");
-                assert_eq!(soon(ours.recv()).await.expect("a message").bytes.len(), 300_000);
-                let error = ours.send(b"x", &[]).await.expect_err("ended");
-                assert!(matches!(error.reason(), SendReason::Closed));
-            }
         });
     }
 }

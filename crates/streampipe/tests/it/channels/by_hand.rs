@@ -2,12 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 
-use streampipe::Channel;
+use streampipe::{Channel, Stream};
 
 use super::HANG;
+use crate::engines::pair;
 
 pub(super) const MESSAGE: u8 = 1;
 pub(super) const REQUEST: u8 = 2;
@@ -16,14 +15,14 @@ pub(super) const NO_ANSWER: u8 = 4;
 pub(super) const WITHDRAWAL: u8 = 5;
 
 /// The other end of a channel.
-pub(super) struct ByHand(UnixStream);
+pub(super) struct ByHand(Stream);
 
 /// A channel, and its peer.
 pub(super) fn by_hand<A, B>() -> (Channel<A, B>, ByHand) {
-    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    let (ours, theirs) = pair().expect("a pair");
     theirs.set_read_timeout(Some(HANG)).expect("a timeout");
     theirs.set_write_timeout(Some(HANG)).expect("a timeout");
-    (Channel::try_from(OwnedFd::from(ours)).expect("a stream"), ByHand(theirs))
+    (ours.into(), ByHand(theirs))
 }
 
 /// A message of one frame.

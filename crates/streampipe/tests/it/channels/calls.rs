@@ -10,6 +10,7 @@ use streampipe::{
 
 use super::by_hand::{ANSWER, ByHand, MESSAGE, NO_ANSWER, REQUEST, WITHDRAWAL, by_hand};
 use super::{HANG, pairs};
+use crate::engines::tests_of_engines;
 use crate::messages::{files, number_in};
 use crate::spawn::helpers::Sleeper;
 use crate::support::{file_with, tests_alone};
@@ -95,19 +96,7 @@ fn is_told_while_a_receive_sleeps(
     });
 }
 
-tests_alone! {
-    fn sixteen_thousand_calls_get_their_answers_from_four_threads() {
-        let (client, server) = channel::<u64, u64>().expect("a pair");
-        thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| answer_in_any_order(&server));
-            }
-            ask(&client);
-            client.shutdown(Shutdown::Write).expect("ours");
-        });
-        assert_eq!((client.late_answers(), server.late_answers()), (0, 0));
-    }
-
+tests_of_engines! {
     fn both_sides_call_at_once_over_one_channel() {
         for (ours, theirs) in pairs::<u64, u64>() {
             let (ours, theirs) = (&ours, &theirs);
@@ -131,25 +120,6 @@ tests_alone! {
                 }
             });
         }
-    }
-
-    fn answers_bring_the_descriptors_of_their_questions() {
-        let (client, server) = channel::<usize, Fd>().expect("a pair");
-        thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| server.serve(|number| files(1, number).remove(0).into()));
-            }
-            let callers = [(); 4].map(|()| {
-                scope.spawn(|| {
-                    for number in 0..100 {
-                        let fd = client.call(number).expect("an answer");
-                        assert_eq!(number_in(fd.into()), number);
-                    }
-                })
-            });
-            callers.into_iter().for_each(|it| it.join().expect("no panic"));
-            client.shutdown(Shutdown::Write).expect("ours");
-        });
     }
 
     fn late_answers_are_counted_and_their_descriptors_closed() {
@@ -211,41 +181,6 @@ tests_alone! {
             assert_eq!(peer.recv(), Some((NO_ANSWER, id, vec![])));
         }
         assert_eq!(peer.recv(), Some((ANSWER, 43, vec![6])));
-    }
-
-    fn an_answer_that_cannot_be_encoded_comes_back_and_its_caller_is_told() {
-        type Flat = std::collections::BTreeMap<String, Fd>;
-        let (client, server) = channel::<u8, (Flat, Words)>().expect("a pair");
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                let request = server.recv_request().expect("a request");
-                let fds = [("one".to_owned(), Fd::from(file_with(b"1")))].into();
-                let error = request.answer((fds, Words)).expect_err("it does not serialize");
-                assert!(matches!(error.reason(), SendReason::Unencodable(_)), "{error:?}");
-                assert_eq!(number_in(error.into_inner().0.remove("one").expect("it").into()), 1);
-            });
-            assert!(matches!(client.call(1), Err(CallError::NoAnswer)));
-        });
-    }
-
-    fn requests_that_nobody_takes_do_not_fill_the_memory() {
-        let (ours, theirs) = channel::<u8, u8>().expect("a pair");
-        ours.set_budget(Budget::default().queued_messages(10));
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                for number in 0..30 {
-                    // It is answered in the end.
-                    scope.spawn({ let theirs = &theirs; move || theirs.call_timeout(number, HANG) });
-                }
-            });
-            let unclaimed = ours.recv();
-            let Err(RecvError::Unclaimed { messages: 0, requests: 10 }) = unclaimed else {
-                panic!("{unclaimed:?}")
-            };
-            for _ in 0..30 {
-                ours.recv_request().expect("a request").answer(1).expect("room");
-            }
-        });
     }
 
     fn a_caller_and_a_receiver_share_a_channel() {
@@ -342,6 +277,74 @@ tests_alone! {
             last.expect("somebody else is told")
         });
         assert!(last > 60_000 && last < 80_000, "{last} of {requests} were kept");
+    }
+}
+
+tests_alone! {
+    fn sixteen_thousand_calls_get_their_answers_from_four_threads() {
+        let (client, server) = channel::<u64, u64>().expect("a pair");
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| answer_in_any_order(&server));
+            }
+            ask(&client);
+            client.shutdown(Shutdown::Write).expect("ours");
+        });
+        assert_eq!((client.late_answers(), server.late_answers()), (0, 0));
+    }
+
+    fn answers_bring_the_descriptors_of_their_questions() {
+        let (client, server) = channel::<usize, Fd>().expect("a pair");
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| server.serve(|number| files(1, number).remove(0).into()));
+            }
+            let callers = [(); 4].map(|()| {
+                scope.spawn(|| {
+                    for number in 0..100 {
+                        let fd = client.call(number).expect("an answer");
+                        assert_eq!(number_in(fd.into()), number);
+                    }
+                })
+            });
+            callers.into_iter().for_each(|it| it.join().expect("no panic"));
+            client.shutdown(Shutdown::Write).expect("ours");
+        });
+    }
+
+    fn an_answer_that_cannot_be_encoded_comes_back_and_its_caller_is_told() {
+        type Flat = std::collections::BTreeMap<String, Fd>;
+        let (client, server) = channel::<u8, (Flat, Words)>().expect("a pair");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let request = server.recv_request().expect("a request");
+                let fds = [("one".to_owned(), Fd::from(file_with(b"1")))].into();
+                let error = request.answer((fds, Words)).expect_err("it does not serialize");
+                assert!(matches!(error.reason(), SendReason::Unencodable(_)), "{error:?}");
+                assert_eq!(number_in(error.into_inner().0.remove("one").expect("it").into()), 1);
+            });
+            assert!(matches!(client.call(1), Err(CallError::NoAnswer)));
+        });
+    }
+
+    fn requests_that_nobody_takes_do_not_fill_the_memory() {
+        let (ours, theirs) = channel::<u8, u8>().expect("a pair");
+        ours.set_budget(Budget::default().queued_messages(10));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0..30 {
+                    // It is answered in the end.
+                    scope.spawn({ let theirs = &theirs; move || theirs.call_timeout(number, HANG) });
+                }
+            });
+            let unclaimed = ours.recv();
+            let Err(RecvError::Unclaimed { messages: 0, requests: 10 }) = unclaimed else {
+                panic!("{unclaimed:?}")
+            };
+            for _ in 0..30 {
+                ours.recv_request().expect("a request").answer(1).expect("room");
+            }
+        });
     }
 }
 

@@ -9,6 +9,7 @@ use streampipe::{Channel, Fd, RecvError, SendError, SendReason, channel};
 
 use super::by_hand::{MESSAGE, by_hand, frame};
 use super::{HANG, pairs};
+use crate::engines::{pair, tests_of_engines};
 use crate::support::{FreeDescriptors, file_with, identity, tests_alone};
 
 type Parcel = (String, Fd);
@@ -108,7 +109,7 @@ fn trickles(bytes: &[u8], peer: &super::by_hand::ByHand, over: &AtomicBool) {
     }
 }
 
-tests_alone! {
+tests_of_engines! {
     fn what_is_not_sent_comes_back_with_its_descriptor_and_why() {
         for (ours, theirs) in pairs::<Parcel, Parcel>() {
             let reason = fails(|it| ours.try_send(it), 5_000_000);
@@ -242,6 +243,21 @@ tests_alone! {
         }
     }
 
+    fn a_value_may_talk_over_another_channel_while_it_is_sent() {
+        let (ours, theirs) = channel::<Parcel, Parcel>().expect("a pair");
+        let (a, b) = pair().expect("a pair");
+        let post = Channel::<Talker<'_>, ()>::from(a);
+        let office = Channel::<(), (Fd, Fd, Fd)>::from(b);
+        let fd = Fd::from(file_with(b"outer"));
+        let outer = identity(&fd);
+        post.send(Talker(&ours, &theirs, fd)).expect("room");
+        let (first, second, third) = office.recv().expect("three");
+        assert_eq!((identity(&first), identity(&third)), (outer, outer));
+        assert_ne!(identity(&second), outer);
+    }
+}
+
+tests_alone! {
     fn a_value_that_panics_while_it_is_made_from_bytes_harms_nobody() {
         let (a, b) = streampipe::SeqPacket::pair().expect("a pair");
         let post = Channel::<(Fd, u8), ()>::from(a);
@@ -251,18 +267,5 @@ tests_alone! {
         }
         assert!(catch_unwind(AssertUnwindSafe(|| office.recv())).is_err());
         assert!(office.recv_timeout(HANG).is_ok(), "the next one");
-    }
-
-    fn a_value_may_talk_over_another_channel_while_it_is_sent() {
-        let (ours, theirs) = channel::<Parcel, Parcel>().expect("a pair");
-        let (a, b) = streampipe::pair().expect("a pair");
-        let post = Channel::<Talker<'_>, ()>::from(a);
-        let office = Channel::<(), (Fd, Fd, Fd)>::from(b);
-        let fd = Fd::from(file_with(b"outer"));
-        let outer = identity(&fd);
-        post.send(Talker(&ours, &theirs, fd)).expect("room");
-        let (first, second, third) = office.recv().expect("three");
-        assert_eq!((identity(&first), identity(&third)), (outer, outer));
-        assert_ne!(identity(&second), outer);
     }
 }

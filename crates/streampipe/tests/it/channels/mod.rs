@@ -27,17 +27,18 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use streampipe::{Channel, channel, pair};
+use streampipe::Channel;
+
+use crate::engines::over_each_carrier;
 
 /// Longer than anything here takes.
 const HANG: Duration = Duration::from_secs(10);
 
-/// A pair over packets, and one over a stream.
-fn pairs<A, B>() -> [(Channel<A, B>, Channel<B, A>); 2]
+/// A pair over each carrier.
+fn pairs<A, B>() -> Vec<(Channel<A, B>, Channel<B, A>)>
 where
     A: Serialize + DeserializeOwned,
     B: Serialize + DeserializeOwned,
 {
-    let (a, b) = pair().expect("a pair");
-    [channel().expect("a pair"), (a.into(), b.into())]
+    over_each_carrier(|a, b| (a.into(), b.into()), |a, b| (a.into(), b.into()))
 }

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Serialize};
-use streampipe::{Bytes, Channel, Fd, RecvError, SendReason, channel, pair};
+use streampipe::{Bytes, Channel, Fd, RecvError, SendReason, channel};
 
 use super::{HANG, pairs};
+use crate::engines::{pair, tests_of_engines};
 use crate::messages::files;
 use crate::support::{file_with, identity, tests_alone};
 
@@ -239,7 +240,7 @@ impl fmt::Display for Shown {
     }
 }
 
-tests_alone! {
+tests_of_engines! {
     fn twenty_thousand_random_values_arrive_as_they_were_sent() {
         let seed = fastrand::u64(..);
         let mut maker = Maker::new(seed);
@@ -262,6 +263,18 @@ tests_alone! {
         }
     }
 
+    fn one_descriptor_may_be_named_twice_by_its_sender() {
+        let fd = Fd::from(file_with(b"once"));
+        let (a, b) = pair().expect("a pair");
+        let post = Channel::<(&Fd, &Fd), ()>::from(a);
+        let office = Channel::<(), (Fd, Fd)>::from(b);
+        post.send((&fd, &fd)).expect("room");
+        let (one, two) = office.recv().expect("two of them");
+        assert_eq!((identity(&one), identity(&two)), (identity(&fd), identity(&fd)));
+    }
+}
+
+tests_alone! {
     fn a_descriptor_may_be_a_key() {
         let (ours, theirs) = channel::<BTreeMap<Key, usize>, ()>().expect("a pair");
         let map: BTreeMap<_, _> =
@@ -271,16 +284,6 @@ tests_alone! {
         };
         ours.send(&map).expect("room");
         assert_eq!(seen(&theirs.recv().expect("a map")), seen(&map));
-    }
-
-    fn one_descriptor_may_be_named_twice_by_its_sender() {
-        let fd = Fd::from(file_with(b"once"));
-        let (a, b) = pair().expect("a pair");
-        let post = Channel::<(&Fd, &Fd), ()>::from(a);
-        let office = Channel::<(), (Fd, Fd)>::from(b);
-        post.send((&fd, &fd)).expect("room");
-        let (one, two) = office.recv().expect("two of them");
-        assert_eq!((identity(&one), identity(&two)), (identity(&fd), identity(&fd)));
     }
 
     fn a_descriptor_travels_in_a_channel_and_nowhere_else() {

@@ -9,6 +9,8 @@ use streampipe::{
     pair,
 };
 
+use super::pairs;
+use crate::engines::tests_of_engines;
 use crate::messages::{borrowed, files, number_in};
 use crate::support::tests_alone;
 
@@ -26,13 +28,9 @@ fn job(size: usize, fds: usize) -> Job {
     Job { name: "a".repeat(size / 3), inputs: inputs.collect(), log, body: vec![7; size].into() }
 }
 
-tests_alone! {
+tests_of_engines! {
     fn values_arrive_with_their_descriptors() {
-        let over_stream = || {
-            let (a, b) = pair().expect("a pair");
-            (Channel::<Job, usize>::from(a), Channel::<usize, Job>::from(b))
-        };
-        for (ours, theirs) in [channel().expect("a pair"), over_stream()] {
+        for (ours, theirs) in pairs::<Job, usize>() {
             for size in [0, 1, 4095, 4096, 65536, 1 << 20] {
                 for fds in [0, 1, 5] {
                     thread::scope(|scope| {
@@ -52,7 +50,9 @@ tests_alone! {
             assert!(matches!(theirs.recv(), Err(RecvError::Closed)));
         }
     }
+}
 
+tests_alone! {
     fn a_channel_travels_in_a_message_and_works_there() {
         #[derive(Serialize, Deserialize)]
         struct Introduction {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use streampipe::{Bytes, Fd, channel};
 
 use super::{HANG, pairs};
+use crate::engines::tests_of_engines;
 use crate::messages::files;
 use crate::spawn::helpers::Sleeper;
 use crate::support::{identity, tests_alone};
@@ -71,7 +72,7 @@ impl Letter {
     }
 }
 
-tests_alone! {
+tests_of_engines! {
     fn values_of_eight_senders_are_whole_and_in_order() {
         let fds: Vec<Fd> = files(8, 0).into_iter().map(Fd::from).collect();
         for (ours, theirs) in pairs::<Letter, Letter>() {
@@ -135,7 +136,9 @@ tests_alone! {
             assert!(copy == vec![4; 100_000] && copy.into_vec() == vec![4; 100_000]);
         }
     }
+}
 
+tests_alone! {
     fn bytes_are_sent_on_from_many_threads_at_once() {
         let (ours, theirs) = channel::<Bytes, Bytes>().expect("a pair");
         ours.send(Bytes::from(vec![9; 30_000])).expect("room");

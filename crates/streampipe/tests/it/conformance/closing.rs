@@ -10,9 +10,10 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 
 use super::{
-    Datagram, End, Heard, LONG, NOTHING, RESET, SHORT, SeqPacket, Stream, datagram, hear, hears,
-    hears_no_more, refused, say, seqpacket, stream, take, tests_of_types, with_child,
+    Datagram, End, Heard, LONG, NOTHING, RESET, SHORT, SeqPacket, SocketStream, Stream, datagram,
+    hear, hears, hears_no_more, refused, say, seqpacket, stream, take, tests_of_types, with_child,
 };
+use crate::engines::{tests_of_engines, with_each_engine};
 use crate::support::{checked, file_with, has_program, is_alone, rerun, skip, tests_alone};
 
 const WOULD_BLOCK: Heard<'static> = Err(ErrorKind::WouldBlock);
@@ -202,7 +203,8 @@ tests_of_types! {
         hears(&b, &[Ok(b"still here"), NOTHING]);
     }
 
-    fn the_end_comes_when_the_last_process_closes<E: Stream | SeqPacket>() {
+    /// Engine probe: an end that arrives is made of a descriptor, as in the next ones.
+    fn the_end_comes_when_the_last_process_closes<E: SocketStream | SeqPacket>() {
         with_child(
             |carrier: E, _| {
                 // Not earlier: what waits in its end is part of what the child compares.
@@ -227,7 +229,7 @@ tests_of_types! {
         );
     }
 
-    fn a_copy_in_flight_keeps_the_end_open<E: Stream | SeqPacket>() {
+    fn a_copy_in_flight_keeps_the_end_open<E: SocketStream | SeqPacket>() {
         let (a, b) = E::pair();
         let (carrier, far) = stream();
         carrier.send_fds(b"x", &[a.as_fd()]).expect("another pair's end can travel");
@@ -242,7 +244,7 @@ tests_of_types! {
         hears(&b, &[Ok(b"from afar"), NOTHING]);
     }
 
-    fn the_end_comes_when_the_last_copy_in_flight_is_dropped<E: Stream | SeqPacket>() {
+    fn the_end_comes_when_the_last_copy_in_flight_is_dropped<E: SocketStream | SeqPacket>() {
         let (a, b) = E::pair();
         let (carrier, far) = stream();
         carrier.send_fds(b"x", &[a.as_fd()]).expect("another pair's end can travel");
@@ -250,6 +252,27 @@ tests_of_types! {
         hears_no_more(&b);
         drop(far);
         hears(&b, &[NOTHING]);
+    }
+}
+
+tests_of_engines! {
+    fn stream_delivers_the_queue_before_the_reset() {
+        let (a, b) = stream();
+        say(&a, b"queued");
+        say(&b, b"never read");
+        drop(a);
+        hears(&b, &[Ok(b"queued"), RESET, NOTHING, NOTHING]);
+    }
+
+    fn a_write_after_a_reset_leaves_the_reset_to_the_reader_of_a_stream() {
+        let (a, b) = stream();
+        say(&a, b"queued");
+        say(&b, b"never read");
+        drop(a);
+        assert_eq!(refused(&b, b"x"), ErrorKind::BrokenPipe);
+        assert_eq!(refused_with_fd(&b, b"x"), ErrorKind::BrokenPipe);
+        hears(&b, &[Ok(b"queued"), RESET, NOTHING]);
+        assert_eq!(refused(&b, b"x"), ErrorKind::BrokenPipe);
     }
 }
 
@@ -336,25 +359,6 @@ tests_alone! {
         hears(&b, &[NOTHING]);
     }
 
-    fn stream_delivers_the_queue_before_the_reset() {
-        let (a, b) = stream();
-        say(&a, b"queued");
-        say(&b, b"never read");
-        drop(a);
-        hears(&b, &[Ok(b"queued"), RESET, NOTHING, NOTHING]);
-    }
-
-    fn a_write_after_a_reset_leaves_the_reset_to_the_reader_of_a_stream() {
-        let (a, b) = stream();
-        say(&a, b"queued");
-        say(&b, b"never read");
-        drop(a);
-        assert_eq!(refused(&b, b"x"), ErrorKind::BrokenPipe);
-        assert_eq!(refused_with_fd(&b, b"x"), ErrorKind::BrokenPipe);
-        hears(&b, &[Ok(b"queued"), RESET, NOTHING]);
-        assert_eq!(refused(&b, b"x"), ErrorKind::BrokenPipe);
-    }
-
     /// The kernel reports the reset first.
     fn seqpacket_delivers_the_queue_before_the_reset() {
         let (a, b) = seqpacket();
@@ -420,6 +424,7 @@ tests_alone! {
         }
     }
 
+    /// Engine probe: an end is its descriptor.
     fn an_end_given_up_as_a_descriptor_still_counts() {
         let (a, b) = stream();
         let a = OwnedFd::from(a);
@@ -447,11 +452,9 @@ fn fails_in_silence(end: &impl End, expected: ErrorKind) {
 
 /// Rust ignores `SIGPIPE`, and an ignored signal leaves no trace, unless it is blocked as well. So
 /// the body runs behind `env --block-signal`.
-#[test]
-fn a_write_that_nobody_will_read_raises_no_signal() {
-    const PATH: &str = concat!(module_path!(), "::a_write_that_nobody_will_read_raises_no_signal");
+fn a_write_that_nobody_will_read_raises_no_signal(path: &str) {
     const BLOCKED: &str = "--block-signal=PIPE";
-    if is_alone(PATH) {
+    if is_alone(path) {
         return checked(|| {
             let (bytes, _) = stream();
             fails_in_silence(&bytes, ErrorKind::BrokenPipe);
@@ -463,8 +466,9 @@ fn a_write_that_nobody_will_read_raises_no_signal() {
             let (own, _peer) = stream();
             own.shutdown(Shutdown::Write).unwrap();
             fails_in_silence(&own, ErrorKind::BrokenPipe);
-            // The check itself, on what a stream does without the library.
-            let sent = rustix::net::send(&own, b"x", SendFlags::empty());
+            // The check itself, on what a socket does without the library.
+            let (raw, _) = SocketStream::pair().unwrap();
+            let sent = rustix::net::send(&raw, b"x", SendFlags::empty());
             assert_eq!(sent, Err(Errno::PIPE));
             assert!(sigpipe_is_pending(), "the signal is not blocked");
         });
@@ -477,6 +481,7 @@ fn a_write_that_nobody_will_read_raises_no_signal() {
     if !blocks.status.success() {
         return skip(what, "this env cannot block signals");
     }
-    let ran = rerun(PATH, &["env", BLOCKED]);
+    let ran = rerun(path, &["env", BLOCKED]);
     assert!(ran.status.success(), "in its own process: {}\n{}", ran.status, ran.output);
 }
+with_each_engine!(a_write_that_nobody_will_read_raises_no_signal);

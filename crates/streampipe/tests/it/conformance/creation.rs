@@ -10,8 +10,8 @@ use rustix::io::{Errno, FdFlags};
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketType, sockopt};
 
 use super::{
-    Datagram, NOTHING, SeqPacket, Stream, datagram, hear, hears, hears_no_more, say, seqpacket,
-    stream, tests_of_types,
+    Datagram, NOTHING, SeqPacket, SocketStream, Stream, datagram, hear, hears, hears_no_more, say,
+    seqpacket, stream, tests_of_types,
 };
 use crate::support::{FreeDescriptors, identity, tests_alone};
 
@@ -54,7 +54,7 @@ tests_of_types! {
     }
 
     /// Engine probe: descriptor numbers. Never 0, 1 or 2, where the kernel would take those, too.
-    fn a_pair_takes_the_two_lowest_free_numbers_in_order<E: Stream | SeqPacket | Datagram>() {
+    fn a_pair_takes_the_two_lowest_free_numbers_in_order<E: SocketStream | SeqPacket | Datagram>() {
         let mut taken: Vec<OwnedFd> = (0..6)
             .map(|_| rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 0).expect("room"))
             .collect();
@@ -76,7 +76,7 @@ tests_of_types! {
     }
 
     /// Engine probe: names.
-    fn an_end_has_no_name<E: Stream | SeqPacket | Datagram>() {
+    fn an_end_has_no_name<E: SocketStream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         for end in [&a, &b] {
             let own = rustix::net::getsockname(end).expect("a socket");
@@ -89,7 +89,7 @@ tests_of_types! {
     }
 
     /// Engine probe: names.
-    fn a_name_bound_later_shows_at_the_peer<E: Stream | SeqPacket | Datagram>() {
+    fn a_name_bound_later_shows_at_the_peer<E: SocketStream | SeqPacket | Datagram>() {
         let directory = tempfile::tempdir().expect("a directory");
         let name = SocketAddrUnix::new(directory.path().join("name")).expect("a short path");
         let lost = SocketAddrUnix::new(directory.path().join("no/name")).expect("a short path");
@@ -111,7 +111,7 @@ tests_of_types! {
     }
 
     /// Engine probe: the file system's view.
-    fn an_end_is_a_socket_that_no_path_opens<E: Stream | SeqPacket | Datagram>() {
+    fn an_end_is_a_socket_that_no_path_opens<E: SocketStream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         let again = a.try_clone().expect("room");
         assert_eq!(identity(&a), identity(&again));

@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, UCred, sockopt};
 
 use super::{
-    Canary, Datagram, SeqPacket, Stream, hand, hears, hears_no_more, say, take, tests_of_types,
-    with_child,
+    Canary, Datagram, SeqPacket, SocketStream, hand, hears, hears_no_more, say, take,
+    tests_of_types, with_child,
 };
 
 /// This process.
@@ -22,7 +22,7 @@ fn own() -> UCred {
 }
 
 tests_of_types! {
-    fn the_peer_of_both_ends_is_who_made_the_pair<E: Stream | SeqPacket | Datagram>() {
+    fn the_peer_of_both_ends_is_who_made_the_pair<E: SocketStream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         assert_eq!(sockopt::socket_peercred(&a), Ok(own()));
         assert_eq!(sockopt::socket_peercred(&b), Ok(own()));
@@ -30,7 +30,7 @@ tests_of_types! {
         assert_eq!(sockopt::socket_peercred(&a), Ok(own()));
     }
 
-    fn the_peer_is_who_made_the_pair_and_not_who_holds_an_end<E: Stream | SeqPacket | Datagram>() {
+    fn the_peer_is_who_made_the_pair_and_not_who_holds_an_end<E: SocketStream | SeqPacket | Datagram>() {
         with_child(
             |end: E, child| {
                 hears(&end, &[Ok(b"held by a child")]);
@@ -45,7 +45,7 @@ tests_of_types! {
         );
     }
 
-    fn the_maker_is_remembered_after_its_end<E: Stream | SeqPacket | Datagram>() {
+    fn the_maker_is_remembered_after_its_end<E: SocketStream | SeqPacket | Datagram>() {
         with_child(
             |carrier: E, child| {
                 assert!(child.wait().expect("our child").success());
@@ -61,7 +61,7 @@ tests_of_types! {
         );
     }
 
-    fn credentials_that_somebody_asked_for_disturb_no_receive<E: Stream | SeqPacket | Datagram>() {
+    fn credentials_that_somebody_asked_for_disturb_no_receive<E: SocketStream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         say(&a, b"before");
         sockopt::set_socket_passcred(&b, true).expect("a socket");
@@ -74,7 +74,7 @@ tests_of_types! {
     }
 
     /// They come first and take room, which the library has for both.
-    fn credentials_take_no_room_from_descriptors<E: Stream | SeqPacket | Datagram>() {
+    fn credentials_take_no_room_from_descriptors<E: SocketStream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         sockopt::set_socket_passcred(&b, true).expect("a socket");
         for count in [1, 2, 253] {
@@ -89,7 +89,7 @@ tests_of_types! {
         }
     }
 
-    fn credentials_sent_along_with_a_descriptor_are_left_out<E: Stream | SeqPacket | Datagram>() {
+    fn credentials_sent_along_with_a_descriptor_are_left_out<E: SocketStream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         for asked in [false, true] {
             sockopt::set_socket_passcred(&b, asked).expect("a socket");

@@ -11,6 +11,7 @@ use super::{
     Datagram, End, Heard, NOTHING, RESET, SHORT, SeqPacket, Stream, hand, hear, hears,
     hears_no_more, inside, refused, say, seqpacket, stream, take, tests_of_types,
 };
+use crate::engines::tests_of_engines;
 use crate::support::{file_with, tests_alone};
 
 /// What [`PacketError`] is, by kind.
@@ -126,7 +127,7 @@ tests_of_types! {
     }
 }
 
-tests_alone! {
+tests_of_engines! {
     fn a_stream_joins_what_was_written_and_cuts_it_where_the_reader_wants() {
         let (a, b) = stream();
         say(&a, b"ab");
@@ -239,6 +240,17 @@ tests_alone! {
         hears(&b, &[NOTHING]);
     }
 
+    fn a_send_of_0_bytes_to_a_closed_peer_still_fails() {
+        let (a, _) = stream();
+        assert_eq!(refused(&a, b""), ErrorKind::BrokenPipe);
+        let error = a.send_fds(b"", &[]).expect_err("the peer is gone");
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+        let (a, _) = Datagram::pair().unwrap();
+        assert_eq!(refused(&a, b""), ErrorKind::ConnectionRefused);
+    }
+}
+
+tests_alone! {
     fn every_empty_datagram_arrives_by_itself() {
         let (a, b) = Datagram::pair().unwrap();
         for packet in [&b""[..], b"", b"x", b""] {
@@ -267,15 +279,6 @@ tests_alone! {
         hears(&b, &[Ok(b"x")]);
         drop(b);
         check();
-    }
-
-    fn a_send_of_0_bytes_to_a_closed_peer_still_fails() {
-        let (a, _) = stream();
-        assert_eq!(refused(&a, b""), ErrorKind::BrokenPipe);
-        let error = a.send_fds(b"", &[]).expect_err("the peer is gone");
-        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
-        let (a, _) = Datagram::pair().unwrap();
-        assert_eq!(refused(&a, b""), ErrorKind::ConnectionRefused);
     }
 
     fn an_empty_packet_from_elsewhere_is_an_error_and_not_the_end() {

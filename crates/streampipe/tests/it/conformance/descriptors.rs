@@ -13,10 +13,11 @@ use streampipe::os::linux::EndExt;
 use streampipe::{FdError, PacketError};
 
 use super::{
-    Canary, Datagram, End, LONG, NOTHING, SHORT, SeqPacket, Stream, datagram, fill, hand,
-    has_kernel, hears, hears_no_more, inside, say, seqpacket, stream, take, tests_of_types,
+    Canary, Datagram, End, LONG, NOTHING, SHORT, SeqPacket, SocketStream, Stream, datagram, fill,
+    hand, has_kernel, hears, hears_no_more, inside, say, seqpacket, stream, take, tests_of_types,
     with_child,
 };
+use crate::engines::{engine, tests_of_engines};
 use crate::support::{FreeDescriptors, file_with, identity, tests_alone};
 
 /// The most descriptors one send carries.
@@ -93,7 +94,7 @@ tests_of_types! {
     }
 
     /// Engine probe: descriptor numbers. Never 0, 1 or 2, where the kernel would take those, too.
-    fn a_descriptor_arrives_at_the_lowest_free_number<E: Stream | SeqPacket | Datagram>() {
+    fn a_descriptor_arrives_at_the_lowest_free_number<E: SocketStream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         let file = file_with(b"");
         let mut taken: Vec<File> = (0..6).map(|_| file.try_clone().expect("room")).collect();
@@ -104,7 +105,7 @@ tests_of_types! {
         assert_eq!(arrived.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>(), numbers);
     }
 
-    /// Engine probe: flags of descriptors. The kernel wants `MSG_CMSG_CLOEXEC` for this.
+    /// The kernel wants `MSG_CMSG_CLOEXEC` for this.
     fn a_descriptor_arrives_close_on_exec_whatever_it_was<E: Stream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         let (inherited, private) = (file_with(b""), file_with(b""));
@@ -154,7 +155,8 @@ tests_of_types! {
         are_heard(&takes(&a, b"back", 1), &back);
     }
 
-    fn a_descriptor_outlives_the_process_that_sent_it<E: Stream | SeqPacket | Datagram>() {
+    /// Engine probe: the child's end is made of a descriptor.
+    fn a_descriptor_outlives_the_process_that_sent_it<E: SocketStream | SeqPacket | Datagram>() {
         with_child(
             |end: E, child| {
                 assert!(child.wait().expect("our child").success());
@@ -239,7 +241,7 @@ tests_of_types! {
     }
 
     /// Engine probe: Linux merges what comes in several control messages.
-    fn several_blocks_of_one_message_arrive_as_one<E: Stream | SeqPacket | Datagram>() {
+    fn several_blocks_of_one_message_arrive_as_one<E: SocketStream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         let (canaries, writers) = canaries(3);
         let (one, two) = ([writers[0].as_fd()], [writers[1].as_fd(), writers[2].as_fd()]);
@@ -341,8 +343,8 @@ tests_of_types! {
         hears_no_more(&b);
     }
 
-    /// What the kernel does unasked.
-    fn an_end_sent_over_its_own_pair_is_that_end<E: Stream | SeqPacket | Datagram>() {
+    /// Engine probe: what the kernel does unasked, and an end made of a descriptor.
+    fn an_end_sent_over_its_own_pair_is_that_end<E: SocketStream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         a.allow_self();
         hand(&a, b"x", &[a.as_fd(), b.as_fd()]);
@@ -405,7 +407,8 @@ tests_of_types! {
         assert!(canaries[0].goes());
     }
 
-    fn a_ring_that_somebody_can_still_receive_is_not_collected<E: Stream | SeqPacket | Datagram>() {
+    /// Engine probe: the end that arrives is made of a descriptor.
+    fn a_ring_that_somebody_can_still_receive_is_not_collected<E: SocketStream | SeqPacket | Datagram>() {
         let [held, other, garbage] = [E::pair(), E::pair(), E::pair()];
         let (canary, writer) = Canary::new();
         hand(&held.0, b"x", &[other.1.as_fd()]);
@@ -482,7 +485,7 @@ tests_of_types! {
     }
 
     /// Engine probe: the kernel's limit for who has no privileges, over all processes of the user.
-    fn too_many_descriptors_in_flight_are_refused<E: Stream | SeqPacket | Datagram>() {
+    fn too_many_descriptors_in_flight_are_refused<E: SocketStream | SeqPacket | Datagram>() {
         let own = rustix::thread::capabilities(None).expect("of this thread");
         let mut fewer = own;
         fewer.effective -= CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_RESOURCE;
@@ -517,14 +520,20 @@ fn hand_and_take<E: End>(a: &E, b: &E, count: usize) -> (Vec<Canary>, Vec<OwnedF
     (canaries, arrived)
 }
 
-tests_alone! {
-    /// 4 bytes, 1 byte with a descriptor, 4 bytes: 5 with the descriptor, then 4.
+tests_of_engines! {
+    /// 4 bytes, 1 byte with a descriptor, 4 bytes: 5 with the descriptor, or 4 and 1, then 4.
     fn a_stream_hands_over_earlier_bytes_with_descriptors_but_no_later_ones() {
         let (a, b) = stream();
         say(&a, b"0123");
         let canaries = hand_canaries(&a, b"4", 1);
         say(&a, b"5678");
-        are_heard(&takes(&b, b"01234", 1), &canaries);
+        let with = if engine().joins_what_is_before_descriptors() {
+            &b"01234"[..]
+        } else {
+            takes(&b, b"0123", 0);
+            b"4"
+        };
+        are_heard(&takes(&b, with, 1), &canaries);
         hears(&b, &[Ok(b"5678")]);
     }
 
@@ -562,10 +571,16 @@ tests_alone! {
         say(&a, b"5678");
         let (mut two, mut many) = ([0; 2], [0; 8]);
         let into = &mut [&mut two[..], &mut many].map(IoSliceMut::new);
-        let waiting = FdError::Waiting { count: 1, bytes: 5 };
+        let with = if engine().joins_what_is_before_descriptors() {
+            &b"01234"[..]
+        } else {
+            assert_eq!(b.read_vectored(into).unwrap(), 4);
+            b"4"
+        };
+        let waiting = FdError::Waiting { count: 1, bytes: with.len() };
         assert_eq!(fd_error(b.read_vectored(into), ErrorKind::InvalidData), waiting);
         assert_eq!(b.read(&mut []).unwrap(), 0, "no bytes are asked for");
-        are_heard(&takes(&b, b"01234", 1), &canaries);
+        are_heard(&takes(&b, with, 1), &canaries);
         hears(&b, &[Ok(b"5678")]);
     }
 
@@ -592,29 +607,6 @@ tests_alone! {
         drop(writer);
         assert!(canary.is_gone());
         hears_no_more(&b);
-    }
-
-    fn a_packet_of_0_bytes_carries_descriptors() {
-        let (a, b) = datagram();
-        let canaries = hand_canaries(&a, b"", 1);
-        are_heard(&takes(&b, b"", 1), &canaries);
-        let canaries = hand_canaries(&a, b"", 2);
-        let waiting = FdError::Waiting { count: 2, bytes: 0 };
-        assert_eq!(fd_error(b.recv(&mut []), ErrorKind::InvalidData), waiting);
-        are_heard(&takes(&b, b"", 2), &canaries);
-        hears_no_more(&b);
-    }
-
-    fn a_packet_of_0_bytes_with_descriptors_is_not_the_end() {
-        let (a, b) = seqpacket();
-        let canaries = hand_canaries(&a, b"", 1);
-        are_heard(&takes(&b, b"", 1), &canaries);
-        let canaries = hand_canaries(&a, b"", 2);
-        drop(a);
-        let waiting = FdError::Waiting { count: 2, bytes: 0 };
-        assert_eq!(fd_error(b.recv(&mut [0; 8]), ErrorKind::InvalidData), waiting);
-        are_heard(&takes(&b, b"", 2), &canaries);
-        hears(&b, &[NOTHING]);
     }
 
     fn a_scattered_read_of_0_bytes_returns_0_while_descriptors_wait() {
@@ -694,5 +686,30 @@ tests_alone! {
         assert_eq!(error.kind(), ErrorKind::BrokenPipe);
         drop(writer);
         assert!(canary.is_gone());
+    }
+}
+
+tests_alone! {
+    fn a_packet_of_0_bytes_carries_descriptors() {
+        let (a, b) = datagram();
+        let canaries = hand_canaries(&a, b"", 1);
+        are_heard(&takes(&b, b"", 1), &canaries);
+        let canaries = hand_canaries(&a, b"", 2);
+        let waiting = FdError::Waiting { count: 2, bytes: 0 };
+        assert_eq!(fd_error(b.recv(&mut []), ErrorKind::InvalidData), waiting);
+        are_heard(&takes(&b, b"", 2), &canaries);
+        hears_no_more(&b);
+    }
+
+    fn a_packet_of_0_bytes_with_descriptors_is_not_the_end() {
+        let (a, b) = seqpacket();
+        let canaries = hand_canaries(&a, b"", 1);
+        are_heard(&takes(&b, b"", 1), &canaries);
+        let canaries = hand_canaries(&a, b"", 2);
+        drop(a);
+        let waiting = FdError::Waiting { count: 2, bytes: 0 };
+        assert_eq!(fd_error(b.recv(&mut [0; 8]), ErrorKind::InvalidData), waiting);
+        are_heard(&takes(&b, b"", 2), &canaries);
+        hears(&b, &[NOTHING]);
     }
 }

@@ -11,9 +11,11 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use streampipe::os::linux::EndExt;
 
 use super::{
-    Datagram, End, LONG, NOTHING, RESET, SHORT, SeqPacket, Stream, datagram, fill, hand, hear,
-    hears, hears_no_more, refused, say, seqpacket, stream, take, tests_of_types, with_child,
+    Datagram, End, LONG, NOTHING, RESET, SHORT, SeqPacket, SocketStream, Stream, datagram, fill,
+    hand, hear, hears, hears_no_more, refused, say, seqpacket, stream, take, tests_of_types,
+    with_child,
 };
+use crate::engines::tests_of_engines;
 use crate::support::{file_with, skip, tests_alone};
 
 /// What Linux gives where `net.core.wmem_default` was not changed.
@@ -144,7 +146,7 @@ tests_of_types! {
     }
 
     /// Engine probe: what a small message costs of the default buffer.
-    fn a_default_pipe_holds_278_bytes_or_93_thousands<E: Stream | SeqPacket | Datagram>() {
+    fn a_default_pipe_holds_278_bytes_or_93_thousands<E: SocketStream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         if a.send_buffer_size() != USUAL_SIZE {
             return skip("what a small message costs", "another default size of send buffers");
@@ -156,15 +158,13 @@ tests_of_types! {
 
     fn any_mix_of_sizes_loses_nothing_and_keeps_the_order<E: Stream | SeqPacket | Datagram>() {
         let mut random = fastrand::Rng::with_seed(7);
-        for asked in [1, 5000, 20_000, 106_496] {
-            let (a, b) = E::pair();
-            a.set_send_buffer_size(asked);
-            b.set_recv_buffer_size(asked / 2);
+        for asked in [4096, 5000, 20_000, 106_496] {
+            let (a, b) = E::pair_with_room(asked);
             for timeout in [None, Some(LONG)] {
                 a.set_write_timeout(timeout).unwrap();
                 b.set_read_timeout(timeout).unwrap();
                 let (said, heard) = pour(&a, &b, &mut random);
-                assert!(said.concat() == heard.concat(), "with a send buffer of {asked}");
+                assert!(said.concat() == heard.concat(), "with room for {asked}");
             }
             hears_no_more(&b);
         }
@@ -179,7 +179,7 @@ tests_of_types! {
     }
 
     /// Engine probe: the kernel's bookkeeping.
-    fn the_buffers_are_doubled_and_kept_in_bounds<E: Stream | SeqPacket | Datagram>() {
+    fn the_buffers_are_doubled_and_kept_in_bounds<E: SocketStream | SeqPacket | Datagram>() {
         let most = |name: &str| -> usize {
             let path = format!("/proc/sys/net/core/{name}");
             let text = std::fs::read_to_string(path).expect("/proc is mounted");
@@ -199,7 +199,8 @@ tests_of_types! {
         assert_eq!(a.set_recv_buffer_size(1 << 30), most("rmem_max"));
     }
 
-    fn a_send_buffer_below_its_queue_is_full<E: Stream | SeqPacket | Datagram>() {
+    /// Engine probe: a buffer that shrinks.
+    fn a_send_buffer_below_its_queue_is_full<E: SocketStream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         for _ in 0..20 {
             say(&a, &[b'x'; 1000]);
@@ -212,7 +213,8 @@ tests_of_types! {
         hears(&b, &[Ok(b"again")]);
     }
 
-    fn a_send_buffer_that_grows_wakes_a_writer<E: Stream | SeqPacket | Datagram>() {
+    /// Engine probe: a buffer that grows.
+    fn a_send_buffer_that_grows_wakes_a_writer<E: SocketStream | SeqPacket | Datagram>() {
         for timeout in [None, Some(LONG)] {
             let (a, b) = E::pair();
             a.set_send_buffer_size(1);
@@ -291,7 +293,7 @@ tests_of_types! {
     }
 
     /// Engine probe: what another process shares.
-    fn no_way_of_waiting_is_kept_in_the_socket<E: Stream | SeqPacket | Datagram>() {
+    fn no_way_of_waiting_is_kept_in_the_socket<E: SocketStream | SeqPacket | Datagram>() {
         let (a, _b) = E::pair();
         a.set_nonblocking(true);
         a.set_read_timeout(Some(SHORT)).unwrap();
@@ -301,13 +303,12 @@ tests_of_types! {
         assert_eq!(sockopt::socket_timeout(&a, Timeout::Send), Ok(None));
     }
 
-    /// Engine probe: `O_NONBLOCK` that somebody else set.
+    /// `O_NONBLOCK`, that is, which somebody else set.
     fn a_blocking_handle_waits_whatever_the_description_says<E: Stream | SeqPacket | Datagram>() {
-        let (a, b) = E::pair();
+        let (a, b) = E::pair_with_room(4096);
         for end in [&a, &b] {
             rustix::fs::fcntl_setfl(end, OFlags::NONBLOCK).expect("its own end");
         }
-        a.set_send_buffer_size(1);
         fill(&a, &[b'x'; 64]);
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| a.send(&[b'y'; 64]));
@@ -321,8 +322,8 @@ tests_of_types! {
         });
     }
 
-    /// A receive with `SO_RCVTIMEO` is one that a stop and a continuation interrupt.
-    fn a_signal_never_reaches_the_caller<E: Stream | SeqPacket | Datagram>() {
+    /// Engine probe: a receive with `SO_RCVTIMEO` is one that a stop and a continuation interrupt.
+    fn a_signal_never_reaches_the_caller<E: SocketStream | SeqPacket | Datagram>() {
         const ROUNDS: usize = 20;
         with_child(
             |end: E, child| {
@@ -356,7 +357,7 @@ fn hear_one(end: &impl End, room: usize) -> Vec<u8> {
     buffer
 }
 
-tests_alone! {
+tests_of_engines! {
     fn a_blocking_write_to_a_stream_takes_all() {
         for timeout in [None, Some(LONG)] {
             let (a, b) = stream();
@@ -419,6 +420,19 @@ tests_alone! {
         }
     }
 
+    fn what_is_queued_is_counted_without_control_data() {
+        let file = file_with(b"");
+        let (a, b) = stream();
+        say(&a, b"four");
+        hand(&a, b"seven77", &[file.as_fd()]);
+        assert_eq!((b.bytes_queued().unwrap(), b.fds_queued()), (11, Some(1)));
+        assert_eq!((a.bytes_queued().unwrap(), a.fds_queued()), (0, Some(0)));
+        drop(take(&b));
+        assert_eq!((b.bytes_queued().unwrap(), b.fds_queued()), (0, Some(0)));
+    }
+}
+
+tests_alone! {
     fn a_blocked_sender_of_packets_is_told_of_the_close() {
         for timeout in [None, Some(LONG)] {
             let (a, b) = seqpacket();
@@ -441,17 +455,6 @@ tests_alone! {
                 assert_eq!(writer.join().unwrap(), ErrorKind::ConnectionRefused);
             });
         }
-    }
-
-    fn what_is_queued_is_counted_without_control_data() {
-        let file = file_with(b"");
-        let (a, b) = stream();
-        say(&a, b"four");
-        hand(&a, b"seven77", &[file.as_fd()]);
-        assert_eq!((b.bytes_queued().unwrap(), b.fds_queued()), (11, Some(1)));
-        assert_eq!((a.bytes_queued().unwrap(), a.fds_queued()), (0, Some(0)));
-        drop(take(&b));
-        assert_eq!((b.bytes_queued().unwrap(), b.fds_queued()), (0, Some(0)));
     }
 
     /// The one type of which the kernel counts the first message only.

@@ -4,9 +4,11 @@
 //!
 //! 1. A test shows one clause of the contract, is named as a sentence, and runs with every type that
 //!    the clause holds for: S, a `Stream`; Q, a `SeqPacket`; D, a `Datagram`.
-//! 2. Pairs come from [`stream`], [`seqpacket`], [`datagram`] and [`End`] alone, so that another
-//!    engine runs the same source. What only sockets can answer (descriptor numbers, options, names,
-//!    `/proc`) stands in a test of its own that says "Engine probe".
+//! 2. Pairs come from [`stream`], [`seqpacket`], [`datagram`] and [`End`] alone, so that each engine
+//!    runs the same source: where a test names `Stream` it is that of the engine under test
+//!    (`crate::engines`). What only sockets can answer (descriptor numbers, options, names, `/proc`,
+//!    what becomes of an end that is a descriptor) stands in a test of its own that says "Engine
+//!    probe" and names [`SocketStream`].
 //! 3. Where the library does better than the kernel, the test has the library's rule and says what
 //!    the kernel does.
 //! 4. A blocked call is tested by what holds in every interleaving; a hang is the time limit's.
@@ -273,6 +275,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use streampipe::{ConvertError, Datagram, SeqPacket, Stream};
 
+use crate::engines::{self, Engine};
+
 /// Long enough to be a wait, short enough to be waited for.
 const SHORT: Duration = Duration::from_millis(20);
 
@@ -286,6 +290,9 @@ type Heard<'bytes> = Result<&'bytes [u8], ErrorKind>;
 const NOTHING: Heard<'static> = Ok(b"");
 
 const RESET: Heard<'static> = Err(ErrorKind::ConnectionReset);
+
+/// A stream over a socket, where nothing else can answer what is asked.
+type SocketStream = Stream;
 
 /// Two connected streams of the engine under test.
 fn stream() -> (Stream, Stream) {
@@ -320,6 +327,8 @@ trait End:
     }
 
     fn try_pair() -> io::Result<(Self, Self)>;
+    /// With about so much room in each direction for what was not read.
+    fn pair_with_room(bytes: usize) -> (Self, Self);
     fn try_clone(&self) -> io::Result<Self>;
 
     /// `write` of a stream.
@@ -344,12 +353,15 @@ trait End:
 }
 
 macro_rules! implement_end {
-    ($type:ident, $send:expr, $recv:expr) => {
+    ($type:ident, $pair:expr, $pair_with_room:expr, $send:expr, $recv:expr) => {
         impl End for $type {
             const NAME: &'static str = stringify!($type);
 
             fn try_pair() -> io::Result<(Self, Self)> {
-                <$type>::pair()
+                $pair()
+            }
+            fn pair_with_room(bytes: usize) -> (Self, Self) {
+                $pair_with_room(bytes).expect("a pair")
             }
             fn try_clone(&self) -> io::Result<Self> {
                 <$type>::try_clone(self)
@@ -406,27 +418,78 @@ macro_rules! implement_end {
     };
 }
 
-implement_end!(Stream, |mut end: &Stream, bytes| end.write(bytes), |mut end: &Stream, buffer| end
-    .read(buffer));
-implement_end!(SeqPacket, SeqPacket::send, SeqPacket::recv);
-implement_end!(Datagram, Datagram::send, Datagram::recv);
-
-/// As `tests_alone!`, for rules that hold for several types: the body runs once with each.
-macro_rules! tests_of_types {
-    ($($(#[$meta:meta])* fn $name:ident<$end:ident: $($type:ident)|+>() $body:block)*) => {
-        crate::support::tests_alone! {$(
-            $(#[$meta])*
-            fn $name() {
-                fn check<$end: $crate::conformance::End>() $body
-                $({
-                    let _said_on_failure = $crate::conformance::With(stringify!($type));
-                    check::<$type>();
-                })+
-            }
-        )*}
+/// The same for packets.
+macro_rules! packets_with_room {
+    ($type:ident) => {
+        |bytes| {
+            let (a, b) = $type::pair()?;
+            a.set_send_buffer_size(bytes)?;
+            b.set_send_buffer_size(bytes)?;
+            io::Result::Ok((a, b))
+        }
     };
 }
+
+implement_end!(
+    Stream,
+    engines::pair,
+    engines::pair_with_room,
+    |mut end: &Stream, bytes| end.write(bytes),
+    |mut end: &Stream, buffer| end.read(buffer)
+);
+implement_end!(
+    SeqPacket,
+    SeqPacket::pair,
+    packets_with_room!(SeqPacket),
+    SeqPacket::send,
+    SeqPacket::recv
+);
+implement_end!(
+    Datagram,
+    Datagram::pair,
+    packets_with_room!(Datagram),
+    Datagram::send,
+    Datagram::recv
+);
+
+/// As `tests_of_engines!`, for rules that hold for several types: the body runs once with each.
+///
+/// With the ring that is `Stream`, which is named first, or the test is of sockets alone.
+macro_rules! tests_of_types {
+    ($($(#[$meta:meta])* fn $name:ident<$end:ident: $($type:ident)|+>() $body:block)*) => {$(
+        $(#[$meta])*
+        fn $name(path: &str) {
+            fn check<$end: $crate::conformance::End>() $body
+            let checks: &[(&str, fn())] = &[$((stringify!($type), check::<$type>)),+];
+            $crate::conformance::check_types(path, checks);
+        }
+        $crate::conformance::with_engines_of!($name $($type)+);
+    )*};
+}
 use tests_of_types;
+
+/// With which engines there is something to check.
+macro_rules! with_engines_of {
+    ($name:ident Stream $($type:ident)*) => {
+        $crate::engines::with_each_engine!($name);
+    };
+    ($name:ident $($type:ident)+) => {
+        $crate::engines::with_sockets!($name);
+    };
+}
+use with_engines_of;
+
+/// Runs what is to be checked of each type, alone; only streams have the ring.
+fn check_types(path: &str, checks: &[(&'static str, fn())]) {
+    crate::support::alone(path, || {
+        for &(name, check) in checks {
+            if engines::engine() == Engine::Socket || name == "Stream" {
+                let _said_on_failure = With(name);
+                check();
+            }
+        }
+    });
+}
 
 /// Says on a panic which type the body ran with.
 struct With(&'static str);
@@ -550,7 +613,7 @@ impl Canary {
         // The collector runs when a socket is closed. An end that is in flight is not, so the last
         // close of a ring may come too late for the run that the others asked for.
         (0..600).any(|_| {
-            drop(stream());
+            drop(SocketStream::pair());
             crate::support::readable_within(self.reader.as_fd(), Duration::from_millis(100))
         })
     }

@@ -8,7 +8,8 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::{
-    Datagram, End, SeqPacket, Stream, datagram, fill, hear, hears, revents, say, tests_of_types,
+    Datagram, End, SeqPacket, SocketStream, datagram, fill, hear, hears, revents, say,
+    tests_of_types,
 };
 use crate::support::tests_alone;
 
@@ -31,7 +32,7 @@ fn events_of(set: impl AsFd) -> usize {
 }
 
 tests_of_types! {
-    fn an_idle_end_is_writable_and_one_with_data_readable<E: Stream | SeqPacket | Datagram>() {
+    fn an_idle_end_is_writable_and_one_with_data_readable<E: SocketStream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         assert_eq!((revents(&a), revents(&b)), (OUT, OUT));
         say(&a, b"x");
@@ -40,32 +41,32 @@ tests_of_types! {
         assert_eq!(revents(&b), OUT);
     }
 
-    fn a_closed_peer_is_a_hang_up<E: Stream | SeqPacket>() {
+    fn a_closed_peer_is_a_hang_up<E: SocketStream | SeqPacket>() {
         let (a, b) = E::pair();
         drop(b);
         assert_eq!(revents(&a), IN | OUT | RDHUP | HUP);
     }
 
-    fn own_shutdown_of_reading_shows_here_and_not_there<E: Stream | SeqPacket | Datagram>() {
+    fn own_shutdown_of_reading_shows_here_and_not_there<E: SocketStream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         a.shutdown(Shutdown::Read).unwrap();
         assert_eq!((revents(&a), revents(&b)), (IN | OUT | RDHUP, OUT));
     }
 
-    fn own_shutdown_of_writing_shows_at_the_peer<E: Stream | SeqPacket>() {
+    fn own_shutdown_of_writing_shows_at_the_peer<E: SocketStream | SeqPacket>() {
         let (a, b) = E::pair();
         a.shutdown(Shutdown::Write).unwrap();
         assert_eq!((revents(&a), revents(&b)), (OUT, IN | OUT | RDHUP));
     }
 
-    fn own_shutdown_of_both_is_a_hang_up_on_both_sides<E: Stream | SeqPacket>() {
+    fn own_shutdown_of_both_is_a_hang_up_on_both_sides<E: SocketStream | SeqPacket>() {
         let (a, b) = E::pair();
         a.shutdown(Shutdown::Both).unwrap();
         let over = IN | OUT | RDHUP | HUP;
         assert_eq!((revents(&a), revents(&b)), (over, over));
     }
 
-    fn a_full_end_is_not_writable_until_it_is_drained<E: Stream | SeqPacket | Datagram>() {
+    fn a_full_end_is_not_writable_until_it_is_drained<E: SocketStream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         let queued = fill(&a, &[b'x'; 64]);
         assert_eq!((revents(&a), revents(&b)), (PollFlags::empty(), IN | OUT));
@@ -83,14 +84,14 @@ tests_of_types! {
     }
 
     /// Room is all that `OUT` tells: the write fails all the same.
-    fn an_end_that_writes_no_more_is_still_writable<E: Stream | SeqPacket | Datagram>() {
+    fn an_end_that_writes_no_more_is_still_writable<E: SocketStream | SeqPacket | Datagram>() {
         let (a, _b) = E::pair();
         a.shutdown(Shutdown::Write).unwrap();
         assert_eq!(revents(&a), OUT);
         assert!(a.send(b"x").is_err());
     }
 
-    fn a_poll_for_nothing_wakes_on_a_hang_up<E: Stream | SeqPacket>() {
+    fn a_poll_for_nothing_wakes_on_a_hang_up<E: SocketStream | SeqPacket>() {
         let (a, b) = E::pair();
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| wait_for(&a, PollFlags::empty()));
@@ -100,7 +101,7 @@ tests_of_types! {
         drop(b);
     }
 
-    fn a_poll_for_the_peers_end_wakes_on_its_shutdown<E: Stream | SeqPacket>() {
+    fn a_poll_for_the_peers_end_wakes_on_its_shutdown<E: SocketStream | SeqPacket>() {
         let (a, b) = E::pair();
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| wait_for(&a, RDHUP));
@@ -109,7 +110,7 @@ tests_of_types! {
         });
     }
 
-    fn an_edge_comes_once_for_each_write<E: Stream | SeqPacket | Datagram>() {
+    fn an_edge_comes_once_for_each_write<E: SocketStream | SeqPacket | Datagram>() {
         let (a, b) = E::pair();
         let set = epoll::create(CreateFlags::CLOEXEC).expect("a set");
         epoll::add(&set, &b, EventData::new_u64(0), EventFlags::IN | EventFlags::ET).expect("room");

@@ -8,6 +8,7 @@ use streampipe::{RawChannel, SeqPacket, Stream};
 use streampipe_wire::{Decoder, Event, Frames, Header, Kind, Place, Totals};
 
 use super::borrowed;
+use crate::engines::over_each_carrier;
 
 /// A test that fails does not wait longer for a reader.
 const HANG: Duration = Duration::from_secs(10);
@@ -21,11 +22,15 @@ pub(crate) enum Hand {
 impl Hand {
     /// A channel over each carrier, and its other end.
     pub(crate) fn pairs() -> Vec<(&'static str, RawChannel, Self)> {
-        let (a, b) = SeqPacket::pair().expect("a pair");
-        let (c, d) = Stream::pair().expect("a pair");
-        b.set_write_timeout(Some(HANG)).expect("not 0");
-        d.set_write_timeout(Some(HANG)).expect("not 0");
-        vec![("packets", a.into(), Self::Packets(b)), ("stream", c.into(), Self::Stream(d))]
+        let packets = |a: SeqPacket, b: SeqPacket| {
+            b.set_write_timeout(Some(HANG)).expect("not 0");
+            ("packets", a.into(), Self::Packets(b))
+        };
+        let stream = |a: Stream, b: Stream| {
+            b.set_write_timeout(Some(HANG)).expect("not 0");
+            ("stream", a.into(), Self::Stream(b))
+        };
+        over_each_carrier(packets, stream)
     }
 
     /// Sends a frame, with descriptors on its first byte; says whether there is still a reader.

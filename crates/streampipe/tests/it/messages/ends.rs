@@ -13,6 +13,7 @@ use streampipe_wire::Kind;
 
 use super::by_hand::{Hand, first, frames};
 use super::{borrowed, files, number_in, pairs};
+use crate::engines::tests_of_engines;
 use crate::spawn::helpers::{LeftBehind, Sleeper, eventually, pipe, sh};
 use crate::support::tests_alone;
 
@@ -52,7 +53,7 @@ fn ends(what: &str, channel: &RawChannel, was_reset: bool) {
 /// Whether the peer leaves something of ours unread.
 const UNREAD: [bool; 2] = [false, true];
 
-tests_alone! {
+tests_of_engines! {
     fn all_messages_come_before_the_end_of_a_dropped_or_shut_down_peer() {
         for count in QUEUED {
             for (unread, sends_first) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -121,60 +122,6 @@ tests_alone! {
             });
             receives_all(kind, &ours, 1);
             ends(kind, &ours, true);
-        }
-    }
-
-    fn all_messages_come_before_the_end_of_a_process() {
-        for ending in ["exit 0", "exit 3", "exec sleep 100"] {
-            for count in QUEUED {
-                for unread in UNREAD {
-                    for (kind, ours, theirs) in pairs() {
-                        let what = format!("{kind}, {ending}, {count}, unread {unread}");
-                        for number in 0..count {
-                            theirs.send(text(number).as_bytes(), &[]).expect("room for it");
-                        }
-                        if unread {
-                            ours.send(b"unread", &[]).expect("room for it");
-                        }
-                        // What is queued is the socket's, whoever wrote it; now it is the child's alone.
-                        let mut child = sh(ending).inherit(&theirs, 4).spawn().expect("a shell");
-                        drop(theirs);
-                        if ending.contains("sleep") {
-                            child.kill().expect("it is ours");
-                        }
-                        child.wait().expect("it is ours");
-                        receives_all(&what, &ours, count);
-                        ends(&what, &ours, unread);
-                    }
-                }
-            }
-        }
-    }
-
-    fn a_copy_of_the_end_does_not_hide_the_end_of_a_process() {
-        for count in QUEUED {
-            let (said, says) = pipe();
-            let mut command = sh("sleep 100 & echo $! >&4; cat <&5 >&3; echo >&4; exec sleep 100");
-            let mut child =
-                command.inherit(says, 4).inherit(queue(count), 5).spawn().expect("a shell");
-            let _grandchild = LeftBehind::announced_on(&said);
-            (&said).read_exact(&mut [0]).expect("it says so");
-            let channel = RawChannel::from(child.take_stream().expect("its end"));
-            child.kill().expect("it is ours");
-            receives_all("a grandchild", &channel, count);
-            for _ in 0..2 {
-                let end = channel.recv_timeout(HANG);
-                assert!(matches!(end, Err(RecvError::PeerGone(_))), "{count}: {end:?}");
-            }
-            let end = channel.iter().map(|it| it.map(drop)).collect::<Vec<_>>();
-            assert!(matches!(end[..], [Err(RecvError::PeerGone(_))]), "{count}: {end:?}");
-            let mut sent = channel.send(b"late", &[]);
-            while sent.is_ok() {
-                sent = channel.send(&[7; 10_000], &[]);
-            }
-            let reason = sent.unwrap_err().into_parts().1;
-            assert!(matches!(reason, SendReason::PeerGone(_)), "{count}: {reason:?}");
-            child.wait().expect("it is ours");
         }
     }
 
@@ -329,6 +276,64 @@ tests_alone! {
             theirs.send(b"back", &borrowed(&fds)).expect("the other direction goes on");
             let message = ours.recv().expect("a message");
             assert_eq!(message.fds.into_iter().map(number_in).collect::<Vec<_>>(), [5], "{kind}");
+        }
+    }
+}
+
+tests_alone! {
+    /// Over sockets: a process that knows nothing of us inherits its end by a number.
+    fn all_messages_come_before_the_end_of_a_process() {
+        for ending in ["exit 0", "exit 3", "exec sleep 100"] {
+            for count in QUEUED {
+                for unread in UNREAD {
+                    for (kind, ours, theirs) in pairs() {
+                        let what = format!("{kind}, {ending}, {count}, unread {unread}");
+                        for number in 0..count {
+                            theirs.send(text(number).as_bytes(), &[]).expect("room for it");
+                        }
+                        if unread {
+                            ours.send(b"unread", &[]).expect("room for it");
+                        }
+                        // What is queued is the socket's, whoever wrote it; now it is the child's alone.
+                        let mut child = sh(ending).inherit(&theirs, 4).spawn().expect("a shell");
+                        drop(theirs);
+                        if ending.contains("sleep") {
+                            child.kill().expect("it is ours");
+                        }
+                        child.wait().expect("it is ours");
+                        receives_all(&what, &ours, count);
+                        ends(&what, &ours, unread);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Over sockets, as the one before.
+    fn a_copy_of_the_end_does_not_hide_the_end_of_a_process() {
+        for count in QUEUED {
+            let (said, says) = pipe();
+            let mut command = sh("sleep 100 & echo $! >&4; cat <&5 >&3; echo >&4; exec sleep 100");
+            let mut child =
+                command.inherit(says, 4).inherit(queue(count), 5).spawn().expect("a shell");
+            let _grandchild = LeftBehind::announced_on(&said);
+            (&said).read_exact(&mut [0]).expect("it says so");
+            let channel = RawChannel::from(child.take_stream().expect("its end"));
+            child.kill().expect("it is ours");
+            receives_all("a grandchild", &channel, count);
+            for _ in 0..2 {
+                let end = channel.recv_timeout(HANG);
+                assert!(matches!(end, Err(RecvError::PeerGone(_))), "{count}: {end:?}");
+            }
+            let end = channel.iter().map(|it| it.map(drop)).collect::<Vec<_>>();
+            assert!(matches!(end[..], [Err(RecvError::PeerGone(_))]), "{count}: {end:?}");
+            let mut sent = channel.send(b"late", &[]);
+            while sent.is_ok() {
+                sent = channel.send(&[7; 10_000], &[]);
+            }
+            let reason = sent.unwrap_err().into_parts().1;
+            assert!(matches!(reason, SendReason::PeerGone(_)), "{count}: {reason:?}");
+            child.wait().expect("it is ours");
         }
     }
 }

@@ -11,6 +11,7 @@ use super::peer::{
     Files, HEADER, Peer, are_same, bringing, expect_closed, expect_message, expect_nothing, first,
     pieces, withdrawal,
 };
+use crate::engines::tests_of_engines;
 use crate::support::{Descriptors, FreeDescriptors, skip, tests_alone};
 
 /// A body that is given an end with this error, for good.
@@ -71,7 +72,7 @@ fn receive_poor(ours: &RawChannel, fds: &[BorrowedFd<'_>]) -> bool {
     }
 }
 
-tests_alone! {
+tests_of_engines! {
     fn descriptors_on_any_byte_that_were_not_announced_are_refused() {
         let files = Files::new();
         for count in [1, 253] {
@@ -236,47 +237,6 @@ tests_alone! {
         }
     }
 
-    fn packets_of_nothing_are_an_error_and_no_end() {
-        let (peer, ours) = Peer::of_packets();
-        for _ in 0..278 {
-            rustix::net::send(peer.as_fd(), b"", rustix::net::SendFlags::DONTWAIT).expect("room");
-        }
-        expect_wrong_length(&ours, HEADER, 0);
-        drop(peer);
-        expect_wrong_length(&ours, HEADER, 0);
-        // In front of a message, or of the end: nothing is made of them that was not sent.
-        let (peer, ours) = Peer::of_packets();
-        rustix::net::send(peer.as_fd(), b"", rustix::net::SendFlags::DONTWAIT).expect("room");
-        drop(peer);
-        let received = ours.try_recv();
-        assert!(matches!(received, Err(RecvError::Malformed(_) | RecvError::Closed)));
-    }
-
-    fn packets_that_are_too_short_or_too_long_are_refused() {
-        let whole = &pieces(b"seven b", 0)[0].bytes;
-        for len in 1..whole.len() {
-            let (peer, ours) = Peer::of_packets();
-            peer.put(&whole[..len], &[]);
-            expect_wrong_length(&ours, if len < HEADER { HEADER } else { whole.len() }, len);
-        }
-        for more in [1, HEADER, MAX_PAYLOAD as usize, 100_000] {
-            let (peer, ours) = Peer::of_packets();
-            peer.put(&[&whole[..], &vec![0; more]].concat(), &[]);
-            expect_wrong_length(&ours, whole.len(), whole.len() + more);
-        }
-        // In the middle of a message there is less room.
-        for (len, more) in [(10, 0), (10, 1), (9, 1), (11, 0)] {
-            let (peer, ours) = Peer::of_packets();
-            peer.put_frame(first(1, 10, 0), b"x", &[]);
-            peer.put_frame(first(len, 10_u64.saturating_sub(len.into()), 0), &vec![0; len as usize + more], &[]);
-            if (len, more) == (10, 0) {
-                expect_message(&ours, b"x\0\0\0\0\0\0\0\0\0\0", &[]);
-            } else {
-                expect_malformed(&ours);
-            }
-        }
-    }
-
     fn a_message_can_be_withdrawn_at_every_place() {
         let files = Files::new();
         let fds = files.some(0, 300);
@@ -420,6 +380,49 @@ tests_alone! {
                     assert!(matches!(received, Err(RecvError::TimedOut)), "{received:?}");
                 }
                 expect_message(&ours, b"at last", &[]);
+            }
+        }
+    }
+}
+
+tests_alone! {
+    fn packets_of_nothing_are_an_error_and_no_end() {
+        let (peer, ours) = Peer::of_packets();
+        for _ in 0..278 {
+            rustix::net::send(peer.as_fd(), b"", rustix::net::SendFlags::DONTWAIT).expect("room");
+        }
+        expect_wrong_length(&ours, HEADER, 0);
+        drop(peer);
+        expect_wrong_length(&ours, HEADER, 0);
+        // In front of a message, or of the end: nothing is made of them that was not sent.
+        let (peer, ours) = Peer::of_packets();
+        rustix::net::send(peer.as_fd(), b"", rustix::net::SendFlags::DONTWAIT).expect("room");
+        drop(peer);
+        let received = ours.try_recv();
+        assert!(matches!(received, Err(RecvError::Malformed(_) | RecvError::Closed)));
+    }
+
+    fn packets_that_are_too_short_or_too_long_are_refused() {
+        let whole = &pieces(b"seven b", 0)[0].bytes;
+        for len in 1..whole.len() {
+            let (peer, ours) = Peer::of_packets();
+            peer.put(&whole[..len], &[]);
+            expect_wrong_length(&ours, if len < HEADER { HEADER } else { whole.len() }, len);
+        }
+        for more in [1, HEADER, MAX_PAYLOAD as usize, 100_000] {
+            let (peer, ours) = Peer::of_packets();
+            peer.put(&[&whole[..], &vec![0; more]].concat(), &[]);
+            expect_wrong_length(&ours, whole.len(), whole.len() + more);
+        }
+        // In the middle of a message there is less room.
+        for (len, more) in [(10, 0), (10, 1), (9, 1), (11, 0)] {
+            let (peer, ours) = Peer::of_packets();
+            peer.put_frame(first(1, 10, 0), b"x", &[]);
+            peer.put_frame(first(len, 10_u64.saturating_sub(len.into()), 0), &vec![0; len as usize + more], &[]);
+            if (len, more) == (10, 0) {
+                expect_message(&ours, b"x\0\0\0\0\0\0\0\0\0\0", &[]);
+            } else {
+                expect_malformed(&ours);
             }
         }
     }

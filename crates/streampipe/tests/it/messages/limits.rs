@@ -9,8 +9,9 @@ use streampipe_wire::{Header, Kind};
 
 use super::by_hand::{Hand, first, frames};
 use super::{borrowed, files, number_in, pairs};
+use crate::engines::tests_of_engines;
 use crate::spawn::helpers::alone_behind;
-use crate::support::{Descriptors, FreeDescriptors, has_program, skip, tests_alone};
+use crate::support::{Descriptors, FreeDescriptors, has_program, skip};
 
 /// Long enough for anything; whoever waits for it hangs.
 const LONG: Duration = Duration::from_secs(20);
@@ -40,7 +41,7 @@ fn reason(sent: Result<(), SendError>) -> SendReason {
     sent.expect_err("it is refused").into_parts().1
 }
 
-tests_alone! {
+tests_of_engines! {
     fn a_full_table_keeps_messages_waiting() {
         for (kind, ours, theirs) in pairs() {
             theirs.send(b"none", &[]).expect("room for it");

@@ -36,13 +36,13 @@ mod time;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use streampipe::{RawChannel, SeqPacket, Stream};
+use streampipe::RawChannel;
 
-/// A pair of each kind.
+use crate::engines::over_each_carrier;
+
+/// A pair over each carrier.
 pub(crate) fn pairs() -> Vec<(&'static str, RawChannel, RawChannel)> {
-    let (a, b) = SeqPacket::pair().expect("a pair");
-    let (c, d) = Stream::pair().expect("a pair");
-    vec![("packets", a.into(), b.into()), ("stream", c.into(), d.into())]
+    over_each_carrier(|a, b| ("packets", a.into(), b.into()), |a, b| ("stream", a.into(), b.into()))
 }
 
 /// Descriptors that can be told apart by what they read.

@@ -13,17 +13,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use streampipe::{Budget, Message, RawChannel, RecvError, SendReason, SeqPacket, Stream};
+use streampipe::{Budget, Message, RawChannel, RecvError, SendReason, SeqPacket};
 use streampipe_wire::{HEADER_LEN, MAX_PAYLOAD};
 
 use super::interrupt::{self, Target};
 use super::peer::{Files, are_same};
-use crate::support::{checked, tests_alone};
+use crate::engines::{Engine, engine, pair, pair_with_room, tests_of_engines};
+use crate::support::checked;
 
 /// The seed of the only schedule that is run.
 const ONE: &str = "STREAMPIPE_SCHEDULE";
 
 const MAX: usize = MAX_PAYLOAD as usize;
+
+/// Of room for what was not read; less than a page is more.
+const LEAST: usize = 4096;
 
 /// What is sent: descriptors and payload follow from these.
 #[derive(Clone, Copy, Debug)]
@@ -111,10 +115,10 @@ impl Schedule {
             }
         }
         Self {
-            is_stream: random.bool(),
+            is_stream: random.bool() | (engine() == Engine::Ring),
             threads,
             signals: random.u8(..4) == 0,
-            room: pick(&mut random, &[None, Some(1), Some(1), Some(10_000), Some(60_000)]),
+            room: pick(&mut random, &[None, Some(LEAST), Some(LEAST), Some(10_000), Some(60_000)]),
             most_bytes: pick(
                 &mut random,
                 &[usize::MAX, usize::MAX, 0, 31, 1024, 4096, MAX, 2 * MAX],
@@ -127,16 +131,15 @@ impl Schedule {
 
     fn ends(&self) -> (RawChannel, RawChannel) {
         let (ours, theirs): (RawChannel, RawChannel) = if self.is_stream {
-            let (ours, theirs) = Stream::pair().expect("a pair");
+            let (ours, theirs) = self.room.map_or_else(pair, pair_with_room).expect("a pair");
             (ours.into(), theirs.into())
         } else {
             let (ours, theirs) = SeqPacket::pair().expect("a pair");
+            if let Some(room) = self.room {
+                ours.set_send_buffer_size(room).expect("room");
+            }
             (ours.into(), theirs.into())
         };
-        if let Some(room) = self.room {
-            // 1 is raised to the least there is, 4,608.
-            rustix::net::sockopt::set_socket_send_buffer_size(ours.as_fd(), room).expect("room");
-        }
         let budget = Budget::default().message_bytes(self.most_bytes as u64);
         theirs.set_budget(budget.message_fds(self.most_fds as u32));
         (ours, theirs)
@@ -200,15 +203,15 @@ fn send_one(schedule: &Schedule, ours: &RawChannel, stage: &Stage, at: usize) ->
         Ok(()) => return Sent::Whole,
         Err(reason) => reason,
     };
-    let room = rustix::net::sockopt::socket_send_buffer_size(ours.as_fd()).expect("a socket");
     let packet = item.len.min(MAX) + HEADER_LEN;
+    let room = || rustix::net::sockopt::socket_send_buffer_size(ours.as_fd()).expect("a socket");
     let may_be = match &reason {
         SendReason::Full => wait == Wait::Never,
         SendReason::TimedOut => matches!(wait, Wait::Timeout(_) | Wait::Deadline(_)),
         // A packet larger than the room for all of them.
         SendReason::Io(error) => {
             const EMSGSIZE: Option<i32> = Some(90);
-            error.raw_os_error() == EMSGSIZE && !schedule.is_stream && packet + 32 > room
+            error.raw_os_error() == EMSGSIZE && !schedule.is_stream && packet + 32 > room()
         }
         _ => false,
     };
@@ -396,7 +399,7 @@ fn run_schedules(seeds: std::ops::Range<u64>) {
     }
 }
 
-tests_alone! {
+tests_of_engines! {
     fn twenty_thousand_random_schedules_follow_the_model() {
         run_schedules(0..20_000);
     }

@@ -7,7 +7,8 @@ use streampipe::{Budget, RawChannel, RecvError};
 use streampipe_wire::{Header, Kind};
 
 use super::peer::{Files, Peer, pieces};
-use crate::support::{Descriptors, tests_alone};
+use crate::engines::tests_of_engines;
+use crate::support::Descriptors;
 
 const PIECES: usize = 100_000;
 
@@ -114,8 +115,8 @@ fn put(random: &mut Rng, peer: &Peer, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
 /// One channel until it has had enough.
 fn one_channel(seed: u64, files: &Files, tally: &mut Tally) {
     let mut random = Rng::with_seed(seed);
-    let [packets, bytes] = Peer::of_each_kind();
-    let (peer, ours) = if random.bool() { packets } else { bytes };
+    let mut each = Peer::of_each_kind();
+    let (peer, ours) = each.swap_remove(random.usize(..each.len()));
     ours.set_budget(Budget::small().message_bytes(MOST_BYTES as u64).message_fds(16));
     for _ in 0..random.u8(1..30) {
         for mut piece in noise(&mut random) {
@@ -135,7 +136,7 @@ fn one_channel(seed: u64, files: &Files, tally: &mut Tally) {
     assert!(!tally.drain(&ours, 16), "seed {seed}: no end");
 }
 
-tests_alone! {
+tests_of_engines! {
     fn a_hundred_thousand_random_pieces_are_errors_or_messages() {
         let files = Files::new();
         let before = Descriptors::now();

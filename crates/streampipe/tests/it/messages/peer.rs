@@ -6,6 +6,7 @@ use streampipe::{RawChannel, RecvError, SeqPacket, Stream};
 use streampipe_wire::{Frames, HEADER_LEN, Header, Kind, Totals};
 
 use super::borrowed;
+use crate::engines::{over_each_carrier, pair};
 use crate::support::identity;
 
 /// The end that the peer writes to.
@@ -23,12 +24,15 @@ impl Peer {
 
     /// A peer over a stream, and our end.
     pub(super) fn of_bytes() -> (Self, RawChannel) {
-        let (theirs, ours) = Stream::pair().expect("a pair");
+        let (theirs, ours) = pair().expect("a pair");
         (Self::Bytes(theirs), ours.into())
     }
 
-    pub(super) fn of_each_kind() -> [(Self, RawChannel); 2] {
-        [Self::of_packets(), Self::of_bytes()]
+    pub(super) fn of_each_kind() -> Vec<(Self, RawChannel)> {
+        over_each_carrier(
+            |theirs, ours| (Self::Packets(theirs), ours.into()),
+            |theirs, ours| (Self::Bytes(theirs), ours.into()),
+        )
     }
 
     pub(super) fn is_stream(&self) -> bool {

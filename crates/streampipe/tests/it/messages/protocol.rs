@@ -4,11 +4,11 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use streampipe::{RawChannel, RecvError, Stream};
+use streampipe::{RawChannel, RecvError};
 use streampipe_wire::{Decoder, Event, Frames, Header, Kind, Place, Totals};
 
 use super::{borrowed, files, number_in};
-use crate::support::tests_alone;
+use crate::engines::{pair, tests_of_engines};
 
 /// The bytes of each block of the document that is marked as frames.
 fn examples() -> Vec<Vec<u8>> {
@@ -63,10 +63,10 @@ fn the_examples_of_the_document_are_what_is_sent() {
     assert_eq!(headers[1], (Header::new(Kind::Withdrawal, 0), Place::Withdrawn));
 }
 
-tests_alone! {
+tests_of_engines! {
     fn what_the_document_shows_is_received_and_sent() {
         let examples = examples();
-        let (mut bytes, theirs) = Stream::pair().expect("a pair");
+        let (mut bytes, theirs) = pair().expect("a pair");
         let channel = RawChannel::from(theirs);
         for at in [3, 0] {
             bytes.write_all(&examples[at]).expect("room for it");
@@ -89,7 +89,7 @@ tests_alone! {
             bytes[3] = 1;
             bytes
         };
-        let (bytes, theirs) = Stream::pair().expect("a pair");
+        let (bytes, theirs) = pair().expect("a pair");
         let channel = RawChannel::from(theirs);
         let fds = files(2, 0);
         bytes.send_fds(&as_message(&example), &[]).expect("room for it");

@@ -5,9 +5,9 @@ use std::time::Duration;
 use streampipe::{CallError, RecvError};
 
 use super::{borrowed, files, number_in, pairs};
-use crate::support::tests_alone;
+use crate::engines::tests_of_engines;
 
-tests_alone! {
+tests_of_engines! {
     fn messages_of_any_size_and_number_of_descriptors_arrive() {
         for (kind, ours, theirs) in pairs() {
             let sizes = [0, 1, 64, 4064, 4096, 4097, 16384, 65535, 65536, 65537, 200_000, 5_000_000];

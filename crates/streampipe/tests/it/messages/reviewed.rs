@@ -8,10 +8,37 @@ use streampipe::{CallError, FdPolicy, RawChannel, RecvError, SendReason, channel
 use streampipe_wire::{Header, Kind};
 
 use super::pairs;
+use crate::engines::tests_of_engines;
 use crate::support::tests_alone;
 
 /// More than a pair of ours ever has room for.
 const HOPELESS: usize = 1 << 20;
+
+tests_of_engines! {
+    fn a_message_that_never_fits_is_in_nobodys_way() {
+        for (kind, ours, theirs) in pairs() {
+            ours.try_send(b"before", &[]).expect("room");
+            let full = ours.try_send(&vec![0; HOPELESS], &[]).expect_err("no room");
+            assert!(matches!(full.reason(), SendReason::Full), "{kind}");
+            ours.try_send(b"after", &[]).expect("room as before");
+            drop(ours);
+            assert_eq!(theirs.recv().expect("a message").bytes, b"before");
+            assert_eq!(theirs.recv().expect("a message").bytes, b"after");
+            assert!(matches!(theirs.recv(), Err(RecvError::Closed)), "{kind}");
+        }
+    }
+
+    fn what_was_given_up_is_withdrawn_before_the_end() {
+        for (kind, ours, theirs) in pairs() {
+            let late = ours.send_timeout(&vec![0; HOPELESS], &[], Duration::from_millis(5));
+            assert!(matches!(late.expect_err("no room").reason(), SendReason::TimedOut));
+            // What has been sent of it is read, so that there is room for its withdrawal.
+            assert!(matches!(theirs.try_recv(), Err(RecvError::Empty)), "{kind}");
+            ours.shutdown(std::net::Shutdown::Write).expect("ours");
+            assert!(matches!(theirs.recv(), Err(RecvError::Closed)), "{kind}");
+        }
+    }
+}
 
 tests_alone! {
     fn a_message_with_more_descriptors_than_there_can_be_is_too_large() {
@@ -70,29 +97,5 @@ tests_alone! {
         assert!(raw.call_timeout(b"x", &[], Duration::ZERO).expect_err("late").is_timeout());
         assert!(matches!(theirs.try_recv_request(), Err(RecvError::Empty)));
         assert!(matches!(other.try_recv_request(), Err(RecvError::Empty)));
-    }
-
-    fn a_message_that_never_fits_is_in_nobodys_way() {
-        for (kind, ours, theirs) in pairs() {
-            ours.try_send(b"before", &[]).expect("room");
-            let full = ours.try_send(&vec![0; HOPELESS], &[]).expect_err("no room");
-            assert!(matches!(full.reason(), SendReason::Full), "{kind}");
-            ours.try_send(b"after", &[]).expect("room as before");
-            drop(ours);
-            assert_eq!(theirs.recv().expect("a message").bytes, b"before");
-            assert_eq!(theirs.recv().expect("a message").bytes, b"after");
-            assert!(matches!(theirs.recv(), Err(RecvError::Closed)), "{kind}");
-        }
-    }
-
-    fn what_was_given_up_is_withdrawn_before_the_end() {
-        for (kind, ours, theirs) in pairs() {
-            let late = ours.send_timeout(&vec![0; HOPELESS], &[], Duration::from_millis(5));
-            assert!(matches!(late.expect_err("no room").reason(), SendReason::TimedOut));
-            // What has been sent of it is read, so that there is room for its withdrawal.
-            assert!(matches!(theirs.try_recv(), Err(RecvError::Empty)), "{kind}");
-            ours.shutdown(std::net::Shutdown::Write).expect("ours");
-            assert!(matches!(theirs.recv(), Err(RecvError::Closed)), "{kind}");
-        }
     }
 }

@@ -12,6 +12,7 @@ use streampipe_wire::{HEADER_LEN, Kind};
 
 use super::by_hand::{Hand, first, frames, payloads};
 use super::{borrowed, files, pairs};
+use crate::engines::tests_of_engines;
 use crate::spawn::helpers::Sleeper;
 use crate::support::tests_alone;
 
@@ -103,7 +104,7 @@ fn rain(hand: &Hand, turn: &Mutex<()>, kind: Kind) -> bool {
     hand.put(&drop.repeat(if hand.is_stream() { 1000 } else { 1 }), &[])
 }
 
-tests_alone! {
+tests_of_engines! {
     fn a_send_to_a_peer_that_never_reads_ends_in_time() {
         let large = vec![7; LARGE];
         for (kind, ours, theirs) in pairs() {
@@ -311,6 +312,28 @@ let received = in_time(&what, || ours.try_recv());
         }
     }
 
+    fn a_receive_ends_in_time_while_another_thread_is_receiving() {
+        for (kind, ours, theirs) in pairs() {
+            let sleeper = Sleeper::default();
+            thread::scope(|scope| {
+                let other = scope.spawn(|| {
+                    sleeper.is_me();
+                    ours.recv().expect("a message").bytes
+                });
+                sleeper.sleeps();
+                recv_times_out(kind, &ours);
+                theirs.send(b"1", &[]).expect("room for it");
+                theirs.send(b"2", &[]).expect("room for it");
+                let mut both = [ours.recv().expect("a message").bytes, other.join().unwrap()];
+                both.sort_by_key(|it| it[0]);
+                assert_eq!(both, [b"1", b"2"], "{kind}");
+            });
+        }
+    }
+}
+
+tests_alone! {
+    /// Over sockets: the kernel is asked what they hold.
     fn a_receive_whose_time_is_over_does_not_read_on() {
         for (kind, ours, hand) in Hand::pairs() {
             let answers = frames(Kind::Answer, 1, b"", 0).swap_remove(0).0;
@@ -333,25 +356,7 @@ let received = in_time(&what, || ours.try_recv());
         }
     }
 
-    fn a_receive_ends_in_time_while_another_thread_is_receiving() {
-        for (kind, ours, theirs) in pairs() {
-            let sleeper = Sleeper::default();
-            thread::scope(|scope| {
-                let other = scope.spawn(|| {
-                    sleeper.is_me();
-                    ours.recv().expect("a message").bytes
-                });
-                sleeper.sleeps();
-                recv_times_out(kind, &ours);
-                theirs.send(b"1", &[]).expect("room for it");
-                theirs.send(b"2", &[]).expect("room for it");
-                let mut both = [ours.recv().expect("a message").bytes, other.join().unwrap()];
-                both.sort_by_key(|it| it[0]);
-                assert_eq!(both, [b"1", b"2"], "{kind}");
-            });
-        }
-    }
-
+    /// Over sockets: the process knows nothing of us.
     fn calls_to_a_stopped_process_end_in_time() {
         for (kind, channel, mut child) in echoes() {
             let large = vec![7; LARGE];
