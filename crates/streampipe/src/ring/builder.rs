@@ -78,7 +78,12 @@ impl Builder {
     pub fn pair(self) -> io::Result<(Stream, Stream)> {
         match self.engine {
             Engine::Socket => Stream::pair(),
-            Engine::Ring => self.ring().map(|(first, second, _memory)| (first, second)),
+            Engine::Ring => {
+                let (region, memory) = self.region()?;
+                // Before there is a lifeline: so two free descriptors are enough.
+                drop(memory);
+                self.over(region)
+            }
         }
     }
 
@@ -88,16 +93,25 @@ impl Builder {
 
     /// Makes a pair of the ring, and the memory file, for a process that cannot inherit the mapping.
     pub(crate) fn ring(self) -> io::Result<(Stream, Stream, OwnedFd)> {
+        let (region, memory) = self.region()?;
+        let (first, second) = self.over(region)?;
+        Ok((first, second, memory))
+    }
+
+    fn region(self) -> io::Result<(Region, OwnedFd)> {
         let wanted = self.capacity.unwrap_or(CAPACITY);
         let capacity = Capacity::holding(wanted).ok_or_else(|| impossible(wanted))?;
-        let (region, memory) = Region::create(capacity.bytes() as usize)?;
+        Region::create(capacity.bytes() as usize)
+    }
+
+    fn over(self, region: Region) -> io::Result<(Stream, Stream)> {
         let region = Arc::new(region);
         let (mut first, mut second) = Stream::pair()?;
         for (stream, owner) in [(&mut first, Owner::First), (&mut second, Owner::Second)] {
             stream.end.run_over(Ring::new(Arc::clone(&region), owner)?);
             stream.set_wait(self.wait);
         }
-        Ok((first, second, memory))
+        Ok((first, second))
     }
 }
 
