@@ -10,14 +10,7 @@
 
 use std::io;
 
-use streampipe::{SeqPacket, Stream};
-
-/// Which of them this process has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Engine {
-    Socket,
-    Ring,
-}
+use streampipe::{Builder, Engine, SeqPacket, Stream};
 
 /// Defines tests whose bodies run alone, once with each engine.
 macro_rules! tests_of_engines {
@@ -40,7 +33,6 @@ macro_rules! with_each_engine {
                 super::$name(concat!(module_path!(), "::socket"));
             }
 
-            #[cfg(false)] // Until there is one.
             #[test]
             fn ring() {
                 super::$name(concat!(module_path!(), "::ring"));
@@ -71,35 +63,43 @@ pub(crate) fn engine() -> Engine {
     }
 }
 
-impl Engine {
-    /// Whether bytes that were sent before come in one receive with those that brought descriptors.
-    ///
-    /// Otherwise they come in one of their own, and descriptors with the first byte they were sent with.
-    pub(crate) fn joins_what_is_before_descriptors(self) -> bool {
-        self == Self::Socket
+/// What the receives bring where bytes were sent, then bytes with descriptors, then bytes again.
+///
+/// Descriptors come with the first byte they were sent with, and never two sends of them in one receive. A
+/// socket may put earlier bytes in front of it and stops behind the bytes of that send; a ring knows where
+/// it is, and not how many it was.
+pub(crate) struct Receives {
+    pub(crate) before: Vec<Vec<u8>>,
+    pub(crate) with: Vec<u8>,
+    pub(crate) after: Vec<Vec<u8>>,
+}
+
+impl Receives {
+    pub(crate) fn of(before: &[u8], with: &[u8], after: &[u8]) -> Self {
+        let one = |bytes: &[u8]| Vec::from_iter((!bytes.is_empty()).then(|| bytes.to_vec()));
+        match engine() {
+            Engine::Ring => {
+                Self { before: one(before), with: [with, after].concat(), after: Vec::new() }
+            }
+            _ => Self { before: Vec::new(), with: [before, with].concat(), after: one(after) },
+        }
     }
 }
 
 /// Two connected streams of the engine under test.
 pub(crate) fn pair() -> io::Result<(Stream, Stream)> {
-    match engine() {
-        Engine::Socket => Stream::pair(),
-        Engine::Ring => Err(io::ErrorKind::Unsupported.into()),
-    }
+    Builder::new().engine(engine()).pair()
 }
 
 /// Two of them with about this much room for what was not read.
 pub(crate) fn pair_with_room(bytes: usize) -> io::Result<(Stream, Stream)> {
-    match engine() {
-        Engine::Socket => {
-            let (a, b) = Stream::pair()?;
-            for end in [&a, &b] {
-                end.set_send_buffer_size(bytes)?;
-            }
-            Ok((a, b))
-        }
-        Engine::Ring => Err(io::ErrorKind::Unsupported.into()),
+    if engine() == Engine::Ring {
+        return Builder::new().engine(Engine::Ring).capacity(bytes).pair();
     }
+    let (a, b) = Stream::pair()?;
+    a.set_send_buffer_size(bytes)?;
+    b.set_send_buffer_size(bytes)?;
+    Ok((a, b))
 }
 
 /// Something over packets, and the same over a stream of the engine under test.

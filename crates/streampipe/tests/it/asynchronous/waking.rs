@@ -140,8 +140,10 @@ tests_of_engines! {
                 assert!(polled(2, waiting.as_mut()).await.is_none());
                 ours.shutdown(Shutdown::Write).expect("ours");
                 assert!(matches!(soon(waiting).await, Err(RecvError::Closed)));
-                theirs.send(&[1; 300_000], &[]).await.expect("room");
-                assert_eq!(soon(ours.recv()).await.expect("a message").bytes.len(), 300_000);
+                let (sent, received) = (theirs.send(&[1; 300_000], &[]), ours.recv());
+                let (sent, received) = soon(async { tokio::join!(sent, received) }).await;
+                sent.expect("room");
+                assert_eq!(received.expect("a message").bytes.len(), 300_000);
                 let error = ours.send(b"x", &[]).await.expect_err("ended");
                 assert!(matches!(error.reason(), SendReason::Closed));
             }

@@ -98,14 +98,15 @@ impl Serialize for TalksOn<'_> {
     }
 }
 
-/// Has the peer write single bytes, until it is told to stop.
+/// Has the peer write single bytes now and then, until it is told to stop.
 fn trickles(bytes: &[u8], peer: &super::by_hand::ByHand, over: &AtomicBool) {
     for byte in bytes {
         if over.load(Ordering::SeqCst) {
             return;
         }
         peer.write(&[*byte]);
-        thread::yield_now();
+        // So slowly that no frame is whole before a deadline.
+        thread::park_timeout(Duration::from_micros(100));
     }
 }
 

@@ -54,7 +54,7 @@ tests_of_types! {
     }
 
     /// Engine probe: descriptor numbers. Never 0, 1 or 2, where the kernel would take those, too.
-    fn a_pair_takes_the_two_lowest_free_numbers_in_order<E: SocketStream | SeqPacket | Datagram>() {
+    fn a_pair_takes_the_two_lowest_free_numbers_in_order<E: Stream | SeqPacket | Datagram>() {
         let mut taken: Vec<OwnedFd> = (0..6)
             .map(|_| rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 0).expect("room"))
             .collect();

@@ -17,7 +17,7 @@ use super::{
     hand, has_kernel, hears, hears_no_more, inside, say, seqpacket, stream, take, tests_of_types,
     with_child,
 };
-use crate::engines::{engine, tests_of_engines};
+use crate::engines::{Receives, tests_of_engines};
 use crate::support::{FreeDescriptors, file_with, identity, tests_alone};
 
 /// The most descriptors one send carries.
@@ -54,6 +54,12 @@ fn takes(end: &impl End, bytes: &[u8], count: usize) -> Vec<OwnedFd> {
     let (heard, fds) = take(end);
     assert_eq!((&heard[..], fds.len()), (bytes, count), "{end:?}");
     fds
+}
+
+/// Checks what the next receives bring, where that is known only here.
+#[track_caller]
+fn hears_all(end: &impl End, expected: &[Vec<u8>]) {
+    expected.iter().for_each(|bytes| hears(end, &[Ok(bytes)]));
 }
 
 /// Checks that these are the writing ends of those pipes, in this order.
@@ -190,12 +196,13 @@ tests_of_types! {
         let again = b.try_clone().expect("room");
         let canaries = hand_canaries(&a, b"with", 2);
         say(&a, b"after");
-        let waiting = FdError::Waiting { count: 2, bytes: 4 };
+        let Receives { with, after, .. } = Receives::of(b"", b"with", b"after");
+        let waiting = FdError::Waiting { count: 2, bytes: with.len() };
         for end in [&b, &b, &again] {
-            assert_eq!(fd_error(end.recv(&mut [0; 8]), ErrorKind::InvalidData), waiting);
+            assert_eq!(fd_error(end.recv(&mut [0; 16]), ErrorKind::InvalidData), waiting);
         }
-        are_heard(&takes(&again, b"with", 2), &canaries);
-        hears(&b, &[Ok(b"after")]);
+        are_heard(&takes(&again, &with, 2), &canaries);
+        hears_all(&b, &after);
         assert!(canaries.iter().all(Canary::is_gone));
     }
 
@@ -256,17 +263,18 @@ tests_of_types! {
         for room in 0..3 {
             let canaries = hand_canaries(&a, b"with", 3);
             say(&a, b"after");
+            let Receives { with, after, .. } = Receives::of(b"", b"with", b"after");
             let starved = FreeDescriptors::exactly(room);
-            let received = b.recv_fds(&mut [0; 4]);
+            let received = b.recv_fds(&mut [0; 16]);
             drop(starved);
-            let expected = FdError::Lost { arrived: room, bytes: 4 };
+            let expected = FdError::Lost { arrived: room, bytes: with.len() };
             assert_eq!(fd_error(received, ErrorKind::Other), expected);
             assert!(canaries.iter().all(Canary::is_gone), "none is left open");
             match room {
-                0 => hears(&b, &[Ok(b"with")]),
-                _ => drop(takes(&b, b"with", 0)),
+                0 => hears(&b, &[Ok(&with)]),
+                _ => drop(takes(&b, &with, 0)),
             }
-            hears(&b, &[Ok(b"after")]);
+            hears_all(&b, &after);
         }
         let (canaries, arrived) = hand_and_take(&a, &b, 2);
         are_heard(&arrived, &canaries);
@@ -322,13 +330,15 @@ tests_of_types! {
             say(&a, b"after");
             b.refuse_fds();
             let received = match plainly {
-                true => b.recv(&mut [0; 8]),
-                false => b.recv_fds(&mut [0; 8]).map(|(len, _)| len),
+                true => b.recv(&mut [0; 16]),
+                false => b.recv_fds(&mut [0; 16]).map(|(len, _)| len),
             };
-            let expected = FdError::Refused { arrived: 2, bytes: 4 };
+            let Receives { with, after, .. } = Receives::of(b"", b"with", b"after");
+            let expected = FdError::Refused { arrived: 2, bytes: with.len() };
             assert_eq!(fd_error(received, ErrorKind::InvalidData), expected);
             assert!(canaries.iter().all(Canary::is_gone));
-            hears(&b, &[Ok(b"with"), Ok(b"after")]);
+            hears(&b, &[Ok(&with)]);
+            hears_all(&b, &after);
         }
     }
 
@@ -521,20 +531,18 @@ fn hand_and_take<E: End>(a: &E, b: &E, count: usize) -> (Vec<Canary>, Vec<OwnedF
 }
 
 tests_of_engines! {
-    /// 4 bytes, 1 byte with a descriptor, 4 bytes: 5 with the descriptor, or 4 and 1, then 4.
-    fn a_stream_hands_over_earlier_bytes_with_descriptors_but_no_later_ones() {
+    /// 4 bytes, 1 byte with a descriptor, 4 bytes: 5 with the descriptor and 4, or 4 and 5 with it.
+    fn a_stream_hands_over_descriptors_with_their_first_byte_and_its_neighbours() {
         let (a, b) = stream();
         say(&a, b"0123");
         let canaries = hand_canaries(&a, b"4", 1);
         say(&a, b"5678");
-        let with = if engine().joins_what_is_before_descriptors() {
-            &b"01234"[..]
-        } else {
-            takes(&b, b"0123", 0);
-            b"4"
-        };
-        are_heard(&takes(&b, with, 1), &canaries);
-        hears(&b, &[Ok(b"5678")]);
+        let Receives { before, with, after } = Receives::of(b"0123", b"4", b"5678");
+        for bytes in &before {
+            takes(&b, bytes, 0);
+        }
+        are_heard(&takes(&b, &with, 1), &canaries);
+        hears_all(&b, &after);
     }
 
     fn a_stream_never_joins_two_sends_with_descriptors() {
@@ -571,17 +579,15 @@ tests_of_engines! {
         say(&a, b"5678");
         let (mut two, mut many) = ([0; 2], [0; 8]);
         let into = &mut [&mut two[..], &mut many].map(IoSliceMut::new);
-        let with = if engine().joins_what_is_before_descriptors() {
-            &b"01234"[..]
-        } else {
-            assert_eq!(b.read_vectored(into).unwrap(), 4);
-            b"4"
-        };
+        let Receives { before, with, after } = Receives::of(b"0123", b"4", b"5678");
+        for bytes in &before {
+            assert_eq!(b.read_vectored(into).unwrap(), bytes.len());
+        }
         let waiting = FdError::Waiting { count: 1, bytes: with.len() };
         assert_eq!(fd_error(b.read_vectored(into), ErrorKind::InvalidData), waiting);
         assert_eq!(b.read(&mut []).unwrap(), 0, "no bytes are asked for");
-        are_heard(&takes(&b, with, 1), &canaries);
-        hears(&b, &[Ok(b"5678")]);
+        are_heard(&takes(&b, &with, 1), &canaries);
+        hears_all(&b, &after);
     }
 
     fn a_stream_hands_over_what_waits_piece_by_piece() {
@@ -595,7 +601,9 @@ tests_of_engines! {
         are_heard(&arrived, &canaries);
         assert_eq!(b.recv(&mut buffer).unwrap(), 4);
         assert_eq!(&buffer, b"4567");
-        hears(&b, &[Ok(b"89"), Ok(b"after")]);
+        let Receives { with, after, .. } = Receives::of(b"", b"89", b"after");
+        hears(&b, &[Ok(&with)]);
+        hears_all(&b, &after);
     }
 
     /// The kernel sends nothing, closes nothing, and says that all is well.

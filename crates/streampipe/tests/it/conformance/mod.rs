@@ -187,7 +187,7 @@
 //! |  | `descriptors_that_were_met_come_before_the_end` |
 //! |  | `descriptors_that_wait_are_closed_with_the_end` |
 //! |  | `a_packet_that_waits_is_not_lost_to_a_short_buffer` |
-//! | S: earlier bytes, but no later ones | `a_stream_hands_over_earlier_bytes_with_descriptors_but_no_later_ones` |
+//! | S: with the bytes they were sent with | `a_stream_hands_over_descriptors_with_their_first_byte_and_its_neighbours` |
 //! | S: two such sends are never joined | `a_stream_never_joins_two_sends_with_descriptors` |
 //! | S: no descriptors join like none | `a_stream_joins_sends_of_no_descriptors` |
 //! | S: without a byte | `descriptors_without_bytes_are_refused_on_a_stream` |
@@ -273,9 +273,9 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use streampipe::{ConvertError, Datagram, SeqPacket, Stream};
+use streampipe::{ConvertError, Datagram, Engine, SeqPacket, Stream};
 
-use crate::engines::{self, Engine};
+use crate::engines;
 
 /// Long enough to be a wait, short enough to be waited for.
 const SHORT: Duration = Duration::from_millis(20);

@@ -13,12 +13,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use streampipe::{Budget, Message, RawChannel, RecvError, SendReason, SeqPacket};
+use streampipe::{Budget, Engine, Message, RawChannel, RecvError, SendReason, SeqPacket};
 use streampipe_wire::{HEADER_LEN, MAX_PAYLOAD};
 
 use super::interrupt::{self, Target};
 use super::peer::{Files, are_same};
-use crate::engines::{Engine, engine, pair, pair_with_room, tests_of_engines};
+use crate::engines::{engine, pair, pair_with_room, tests_of_engines};
 use crate::support::checked;
 
 /// The seed of the only schedule that is run.

@@ -5,7 +5,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use streampipe::{RawChannel, RecvError};
+use streampipe::{Engine, RawChannel, RecvError};
 use streampipe_wire::{MAX_PAYLOAD, Torn};
 
 use super::peer::{
@@ -221,7 +221,7 @@ tests_of_engines! {
             peer.put(&begin.bytes, &[]);
             peer.put(&bring.bytes[..cut], &[]);
             peer.put(&bring.bytes[cut..], &fds);
-            if engine().joins_what_is_before_descriptors() {
+            if engine() == Engine::Socket {
                 expect_message(&ours, b"text", &fds);
             } else {
                 expect_none_came(&ours);
