@@ -102,6 +102,14 @@ impl Consumer {
         self.batches.wrapping_sub(self.taken)
     }
 
+    /// Where the next batch belongs, as the peer claims, if there is one.
+    #[must_use]
+    pub fn next_mark<W: Word>(&self, view: &View<'_, W>) -> Option<u64> {
+        let places = view.peer.marks.len() as u64;
+        (self.batches_left() > 0)
+            .then(|| view.peer.marks[(self.taken % places) as usize].load(Relaxed))
+    }
+
     /// How many batches of descriptors were taken.
     #[must_use]
     pub fn taken(&self) -> u64 {

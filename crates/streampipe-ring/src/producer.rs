@@ -74,9 +74,18 @@ impl Producer {
         Arm::woken(view.peer.data_arm.load(Relaxed), old, self.tail)
     }
 
+    /// Whether there is a place to note where another batch of descriptors belongs.
+    #[must_use]
+    pub fn has_room_for_batch<W: Word>(&self, view: &View<'_, W>) -> bool {
+        let under_way = self.batches.wrapping_sub(view.peer.taken.load(Relaxed));
+        under_way < view.own.marks.len() as u64
+    }
+
     /// Notes that the bytes published next have descriptors, which were sent: whoever sees the note finds them.
     #[inline]
     pub fn note_batch<W: Word>(&mut self, view: &View<'_, W>) {
+        let places = view.own.marks.len() as u64;
+        view.own.marks[(self.batches % places) as usize].store(self.tail, Relaxed);
         self.batches = self.batches.wrapping_add(1);
         view.own.batches.store(self.batches, Release);
     }

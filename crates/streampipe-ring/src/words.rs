@@ -17,6 +17,8 @@ pub struct Words<'memory, W> {
     pub data_arm: &'memory W,
     /// What its sleeping writer waits for.
     pub space_arm: &'memory W,
+    /// Where the batches belong: the position of number `n` is in place `n` modulo how many places there are.
+    pub marks: &'memory [W],
     /// On which processor it was when it last waited, plus 1.
     pub processor: &'memory W,
 }

@@ -101,7 +101,7 @@ impl Memory {
         self.0.iter().flat_map(|it| {
             let positions = [&it.tail, &it.batches, &it.head, &it.taken];
             let others = [&it.ended, &it.closings, &it.data_arm, &it.space_arm, &it.processor];
-            positions.into_iter().chain(others)
+            positions.into_iter().chain(others).chain(&it.marks)
         })
     }
 }

@@ -14,6 +14,7 @@ pub(crate) struct Control<W> {
     pub(crate) data_arm: W,
     pub(crate) space_arm: W,
     pub(crate) processor: W,
+    pub(crate) marks: [W; 2],
 }
 
 impl<W> Control<W> {
@@ -33,6 +34,7 @@ impl<W> Control<W> {
             data_arm: &self.data_arm,
             space_arm: &self.space_arm,
             processor: &self.processor,
+            marks: &self.marks,
         }
     }
 }

@@ -21,7 +21,19 @@ pub struct Control {
     pub space_arm: Line,
     /// On which processor the end was when it last waited, plus 1; 0 if it never did. A hint.
     pub processor: Line,
+    /// Where the batches of descriptors belong.
+    pub marks: Marks,
 }
+
+/// How many batches of descriptors may be on their way at once: more than a socket of the usual size takes notes.
+const MARKS: usize = 384;
+
+/// Positions, of the batches that are on their way.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub struct Marks(pub [AtomicU64; MARKS]);
+
+const _: () = assert!(size_of::<Control>() == 4096, "the control words are one page");
 
 /// One word in a line of its own.
 #[derive(Debug, Default)]

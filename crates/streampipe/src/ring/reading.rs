@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{MutexGuard, PoisonError};
 
 use streampipe_ring::{Half, Sleep};
+use streampipe_sys::cmsg::MAX_FDS;
 use streampipe_sys::message::Received;
 use streampipe_sys::{queue, table};
 use streampipe_wire::NOTE_LEN;
@@ -162,16 +163,17 @@ impl Ring {
         taking: Taking,
         available: u64,
     ) -> io::Result<(Came, u64)> {
-        let mut lifeline = self.lifeline();
         let head = reader.consumer.head();
-        // Who wants none does not have them come: they are taken with the bytes that they belong to.
-        if taking != Taking::Due(0) {
-            self.find_batch(&mut lifeline, reader, line, taking)?;
+        let before = self.bytes_before_batch(reader, line, available)?;
+        if before > 0 {
+            return Ok((Came::default(), before));
         }
-        self.check_place(&mut lifeline, head, line)?;
+        let mut lifeline = self.lifeline();
+        self.find_batch(&mut lifeline, reader, line, taking)?;
         let Some(next) = lifeline.next_batch() else { return Ok((Came::default(), available)) };
         if next.at != head {
-            return Ok((Came::default(), next.at.wrapping_sub(head).min(available)));
+            let at = next.at;
+            return Err(self.poison(line, Poisoned::FdsMisplaced { at, head }));
         }
         let count = next.fds.len();
         let batch = match taking {
@@ -199,15 +201,29 @@ impl Ring {
             }
             _ => {}
         }
-        let mut most = available;
-        if reader.consumer.batches_left() > 0 {
-            if taking == Taking::Fds {
-                self.find_batch(&mut lifeline, reader, line, taking)?;
-            }
-            self.check_place(&mut lifeline, head, line)?;
-            most = lifeline.next_batch().map_or(most, |next| next.at.wrapping_sub(head).min(most));
+        let most = self.bytes_before_batch(reader, line, available)?;
+        if most == 0 {
+            // Two batches for one byte.
+            return Err(self.poison(line, Poisoned::FdsMisplaced { at: head, head }));
         }
         Ok((came, most))
+    }
+
+    /// How many of the bytes that are there come before the next descriptors.
+    fn bytes_before_batch(
+        &self,
+        reader: &Reader,
+        line: &Line<'_>,
+        available: u64,
+    ) -> io::Result<u64> {
+        let head = reader.consumer.head();
+        match reader.consumer.next_mark(&self.view()) {
+            None => Ok(available),
+            Some(at) if at.wrapping_sub(head) > self.capacity() as u64 => {
+                Err(self.poison(line, Poisoned::FdsMisplaced { at, head }))
+            }
+            Some(at) => Ok(at.wrapping_sub(head).min(available)),
+        }
     }
 
     /// Sees to it that the next batch is here, which was announced, so it has come.
@@ -218,27 +234,18 @@ impl Ring {
         line: &Line<'_>,
         taking: Taking,
     ) -> io::Result<()> {
-        if lifeline.next_batch().is_none() {
-            if let Taking::Due(due @ 1..) = taking {
+        if lifeline.next_batch().is_some() {
+            return Ok(());
+        }
+        match taking {
+            Taking::Due(due @ 1..) => {
                 // Other receives of this library do not take the room between the two steps.
                 let _alone = ROOM.lock().unwrap_or_else(PoisonError::into_inner);
                 table::look_for_room(due, line.fd)?;
-                self.listen_for_batch(lifeline, reader, line)?;
-            } else {
-                self.listen_for_batch(lifeline, reader, line)?;
+                self.listen_for_batch(lifeline, reader, line, due)
             }
-        }
-        Ok(())
-    }
-
-    /// Whether the next batch belongs to a byte that is there or can come next.
-    fn check_place(&self, lifeline: &mut Lifeline, head: u64, line: &Line<'_>) -> io::Result<()> {
-        match lifeline.next_batch() {
-            Some(next) if next.at.wrapping_sub(head) > self.capacity() as u64 => {
-                let at = next.at;
-                Err(self.poison(line, Poisoned::FdsMisplaced { at, head }))
-            }
-            _ => Ok(()),
+            Taking::Due(_) => self.listen_for_batch(lifeline, reader, line, 0),
+            Taking::Bytes | Taking::Fds => self.listen_for_batch(lifeline, reader, line, MAX_FDS),
         }
     }
 
@@ -249,11 +256,12 @@ impl Ring {
         lifeline: &mut Lifeline,
         reader: &Reader,
         line: &Line<'_>,
+        fds: usize,
     ) -> io::Result<()> {
         // At least one: what is no whole note must be looked at, too, and so must the end.
         let notes = (queue::bytes_queued(line.fd)? / NOTE_LEN as u64).max(1);
         for _ in 0..notes {
-            match lifeline.listen(line.fd) {
+            match lifeline.listen(line.fd, fds) {
                 Ok(Heard::Note) => self.note_heard(),
                 Ok(Heard::Nothing | Heard::TheEnd) => break,
                 Err(Trouble::Poisoned(poisoned)) => return Err(self.poison(line, poisoned)),

@@ -312,6 +312,7 @@ fn words(control: &Control) -> Words<'_, SharedWord> {
         closings: &control.over.closings,
         data_arm: &control.data_arm.0,
         space_arm: &control.space_arm.0,
+        marks: &control.marks.0,
         processor: &control.processor.0,
     }
 }

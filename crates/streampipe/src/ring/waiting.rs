@@ -12,6 +12,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use streampipe_ring::{Half, Outlook, Sleep, Waitpoint};
+use streampipe_sys::cmsg::MAX_FDS;
 use streampipe_sys::process::processor;
 use streampipe_sys::wait::{Interest, glance, wait, wait_beside};
 use streampipe_sys::{futex, queue, table};
@@ -385,9 +386,9 @@ impl Ring {
             }
             let _alone = ROOM.lock().unwrap_or_else(PoisonError::into_inner);
             table::look_for_room(due, line.fd)?;
-            lifeline.listen(line.fd)
+            lifeline.listen(line.fd, MAX_FDS)
         } else {
-            lifeline.listen(line.fd)
+            lifeline.listen(line.fd, MAX_FDS)
         };
         heard.map_err(|trouble| match trouble {
             Trouble::Poisoned(poisoned) => self.poison(line, poisoned),

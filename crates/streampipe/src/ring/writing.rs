@@ -4,10 +4,11 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::MutexGuard;
+use std::time::Duration;
 
 use streampipe_ring::{Half, Sleep, closings};
 use streampipe_sys::open::numbers;
-use streampipe_sys::wait::{Interest, wait};
+use streampipe_sys::wait::{Interest, pause, wait};
 use streampipe_wire::Note;
 
 use super::lifeline::{Doorbell, send_note};
@@ -17,6 +18,9 @@ use crate::end::Waiting;
 
 /// How much is copied before it is published: the peer copies it out while the next piece comes in.
 const PIECE: usize = 32 << 10;
+
+/// How often it is looked whether there is room for more descriptors.
+const MARKED: Duration = Duration::from_millis(1);
 
 /// After how many writes that the peer has not read it is looked whether it still lives.
 const UNREAD: u32 = 1024;
@@ -203,11 +207,12 @@ impl Ring {
             match (sent, waiting) {
                 (Some(sent), _) => return Ok(sent),
                 (None, Waiting::Never) => return Err(io::ErrorKind::WouldBlock.into()),
-                // There is room in the ring, and none in the socket.
+                // There is room in the ring, and none in the socket, or all marks are in use, which nobody tells of.
                 (None, _) => {
                     let slice = std::time::Instant::now() + SLICE;
                     let until = waiting.deadline().map_or(slice, |at| at.min(slice));
                     wait(line.fd, Interest::Writable, Some(until))?;
+                    pause(MARKED, waiting.deadline())?;
                     if waiting.is_over() {
                         return Err(io::ErrorKind::TimedOut.into());
                     }
@@ -227,6 +232,9 @@ impl Ring {
         let mut writer = self.open_writer(line)?;
         if self.space(&mut writer, line, wanted)? < wanted {
             return Ok(None);
+        }
+        if !writer.producer.has_room_for_batch(&self.view()) {
+            return Ok(Some(None));
         }
         // Before the bytes: whoever sees these finds the descriptors.
         let count = u8::try_from(fds.len()).unwrap_or(u8::MAX);

@@ -18,6 +18,7 @@ pub(super) enum Role {
     DataArm,
     SpaceArm,
     Processor,
+    Mark,
 }
 
 /// Whose fence it is.
@@ -158,5 +159,6 @@ pub(super) fn control() -> Control<Modelled> {
         data_arm: Modelled::new(Role::DataArm),
         space_arm: Modelled::new(Role::SpaceArm),
         processor: Modelled::new(Role::Processor),
+        marks: [Modelled::new(Role::Mark), Modelled::new(Role::Mark)],
     }
 }

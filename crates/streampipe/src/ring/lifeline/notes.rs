@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use streampipe_sys::message::{self, Blocking, Received, Sender};
+use streampipe_sys::cmsg::MAX_FDS;
+use streampipe_sys::message::{self, Blocking, Carries, Received, Sender};
 use streampipe_wire::{NOTE_LEN, Note};
 
 use crate::ring::Poisoned;
@@ -55,14 +56,23 @@ impl From<Poisoned> for Trouble {
 }
 
 impl Lifeline {
-    /// Takes one note, if one has come.
-    pub(in crate::ring) fn listen(&mut self, fd: BorrowedFd<'_>) -> Result<Heard, Trouble> {
+    /// Takes one note, if one has come, with at most so many descriptors: the kernel closes the others.
+    pub(in crate::ring) fn listen(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        fds: usize,
+    ) -> Result<Heard, Trouble> {
         if self.has_ended {
             return Ok(Heard::TheEnd);
         }
         let mut bytes = [0; NOTE_LEN];
         let buffers = &mut [IoSliceMut::new(&mut bytes)];
-        let received = match message::recv(fd, buffers, Blocking::Never) {
+        let received = if fds < MAX_FDS {
+            message::recv_due(fd, buffers, fds, Carries::Bytes, Blocking::Never)
+        } else {
+            message::recv(fd, buffers, Blocking::Never)
+        };
+        let received = match received {
             Ok(received) => received,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Heard::Nothing),
             // It closed with doorbells unheard.

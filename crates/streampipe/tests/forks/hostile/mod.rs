@@ -182,6 +182,7 @@ fn words(control: &Control) -> Words<'_, AtomicU64> {
         data_arm: &control.data_arm.0,
         space_arm: &control.space_arm.0,
         processor: &control.processor.0,
+        marks: &control.marks.0,
     }
 }
 
