@@ -13,6 +13,8 @@ mod support;
 
 /// What each side holds, and what the parent learns of the child.
 mod child;
+/// A peer of a ring that dies between two steps.
+mod dying;
 /// A ring whose peer keeps to no rule.
 mod hostile;
 /// A sender of messages killed at any moment.
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         .chain(reviewed::TESTS)
         .chain(ring::TESTS)
         .chain(hostile::TESTS.iter().copied().flatten())
+        .chain(dying::TESTS)
         .chain(stepped::TESTS)
         .copied()
         .collect();

@@ -28,7 +28,7 @@ pub(crate) const LONG: &[crate::Test] =
     &[("a_peer_that_is_killed_behind_every_instruction_leaves_what_it_published", every)];
 
 /// How many kills for each call, of a change.
-const KILLS: usize = 6;
+const KILLS: usize = 4;
 
 /// What was in the ring before, for the peer to read: bytes, with two descriptors on the first of them.
 const EARLY: &[u8] = &[0xEE; 100];
