@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use streampipe::{Stream, Wait};
 use streampipe_ring::{Arm, Half, Sleep};
-use streampipe_sys::futex;
+use streampipe_sys::futex::sleep as until_changed;
+use streampipe_sys::region::Owner;
 use streampipe_wire::Note;
 
 use crate::hostile::{CAPACITY, MARGIN, Peer, WAITS, die, ring, with_peer};
@@ -241,9 +242,10 @@ fn writers() {
                 let what = format!("{what}, {wait:?}, {survivor:?}");
                 assert_eq!(heard, bytes, "{what}");
                 assert_eq!(came.len(), fds, "{what}");
+                // A half that was ended is told of before the death.
+                assert_eq!(child.wait().expect("a status").signal(), Some(9), "{what}");
                 assert_gone(&ours, &what);
                 assert!(took < SOON + MARGIN, "{what}: {took:?}");
-                assert_eq!(child.wait().expect("a status").signal(), Some(9), "{what}");
             }
         }
     }
@@ -297,18 +299,16 @@ fn readers() {
                     Err(error) => assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{what}"),
                 }
                 assert!(took < SOON + MARGIN, "{what}: {took:?}");
+                assert_eq!(child.wait().expect("a status").signal(), Some(9), "{what}");
                 let error = { &ours }.write(b"x").expect_err("nobody reads");
                 assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{what}");
-                let [first, second] =
-                    [streampipe_sys::region::Owner::First, streampipe_sys::region::Owner::Second]
-                        .map(|it| memory.control(it));
+                let [first, second] = [Owner::First, Owner::Second].map(|it| memory.control(it));
                 let is_read = first.written.tail.load(Acquire) == second.read.head.load(Acquire);
                 if !is_read {
                     let error = { &ours }.read(&mut [0; 8]).expect_err("it had not read all");
                     assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{what}");
                 }
                 assert_gone(&ours, &what);
-                assert_eq!(child.wait().expect("a status").signal(), Some(9), "{what}");
             }
         }
     }
@@ -337,7 +337,7 @@ fn asleep() {
                                 } else {
                                     &victims.written.tail
                                 };
-                                futex::sleep(word, 0, long);
+                                until_changed(word, 0, long);
                             }
                             Sleep::AtLifeline => {
                                 let lifeline = peer.lifeline.as_fd();
@@ -346,7 +346,7 @@ fn asleep() {
                         }
                     }
                 });
-                let own = memory.control(streampipe_sys::region::Owner::Second);
+                let own = memory.control(Owner::Second);
                 let arm = if for_room { &own.space_arm.0 } else { &own.data_arm.0 };
                 until(Survivor::Sleeps(place), arm);
                 while streampipe_sys::process::asleep_in(i32::try_from(child.id()).expect("small"))
@@ -393,7 +393,7 @@ fn polled() {
         }
         assert_eq!(heard, bytes, "{what}");
         assert_eq!(came.len(), fds, "{what}");
-        assert_gone(&ours, what);
         assert_eq!(child.wait().expect("a status").signal(), Some(9), "{what}");
+        assert_gone(&ours, what);
     }
 }

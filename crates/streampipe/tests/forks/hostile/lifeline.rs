@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 
 use rustix::fs::OFlags;
 use rustix::process::getpid;
-use streampipe::{FdError, Poisoned, Stream};
+use streampipe::{FdError, Poisoned, Stream, Wait};
+use streampipe_sys::region::Owner;
 use streampipe_sys::sockopt;
 use streampipe_wire::Note;
 
@@ -50,7 +51,7 @@ fn no_notes() {
     let good = Note::Bell.to_bytes();
     let bad_note = |it: &Poisoned| matches!(it, Poisoned::Note(_));
     for wait in WAITS {
-        if wait == streampipe::Wait::Spin {
+        if wait == Wait::Spin {
             // Who never sleeps hears nothing but descriptors that it was told of, and the end.
             continue;
         }
@@ -118,7 +119,7 @@ fn wrong_descriptors() {
     for (what, note, sent, expected) in cases {
         for bytes_alone in [false, true] {
             let (mut ours, mut peer) = ring(CAPACITY);
-            patient(&ours, streampipe::Wait::Adaptive);
+            patient(&ours, Wait::Adaptive);
             let open = Descriptors::now().count();
             assert!(peer.send(&note, &some(sent)));
             announce(&mut peer);
@@ -234,7 +235,7 @@ fn flood_over_a_gap() {
             announce(&mut peer);
             ring_for_ever(&peer)
         });
-        let tail = &memory.control(streampipe_sys::region::Owner::Second).written.tail;
+        let tail = &memory.control(Owner::Second).written.tail;
         while tail.load(Acquire) == 0 {
             std::hint::spin_loop();
         }
@@ -248,7 +249,7 @@ fn flood_over_a_gap() {
 
 fn a_long_queue() {
     let (mut ours, peer) = ring(CAPACITY);
-    patient(&ours, streampipe::Wait::Block);
+    patient(&ours, Wait::Block);
     let room = 1 << 29;
     if sockopt::make_send_room(peer.lifeline.as_fd(), room).is_err() {
         return skip("more notes than a socket should hold", "it takes the superuser");
@@ -304,13 +305,13 @@ fn closed_alone() {
             peer.publish(10);
             let Peer { lifeline, memory, .. } = peer;
             drop(lifeline);
-            let own = memory.control(streampipe_sys::region::Owner::Second);
+            let own = memory.control(Owner::Second);
             own.superblock.magic.store(1, Release);
             loop {
                 own.read.head.store(0, Release);
             }
         });
-        let own = memory.control(streampipe_sys::region::Owner::Second);
+        let own = memory.control(Owner::Second);
         while own.superblock.magic.load(Acquire) != 1 {
             std::hint::spin_loop();
         }
