@@ -287,6 +287,7 @@ fn forks_of_the_victim() {
             ours.read(&mut [0; 8]).expect_err("nothing is there");
             let note = Note::Fds { count: 1, at: near.wrapping_add(10) };
             assert!(peer.send(&note.to_bytes(), &[file.as_fd()]));
+            peer.own().marks.0[0].store(near.wrapping_add(10), Release);
             peer.own().written.batches.store(1, Release);
             peer.own().written.tail.store(near.wrapping_add(20), Release);
             let mut there = ours.readable().expect("bytes before the descriptor");

@@ -313,6 +313,7 @@ impl<'memory> Scribbler<'memory> {
             let fds = vec![self.file.as_fd(); count];
             let note = Note::Fds { count: count as u8, at: self.tail };
             if peer.send(&note.to_bytes(), &fds) {
+                self.mark(peer, self.tail);
                 self.batches += 1;
                 peer.own().written.batches.store(self.batches, Release);
                 self.tail += 1;
@@ -322,6 +323,12 @@ impl<'memory> Scribbler<'memory> {
         if !manner.is_right() && self.random.u16(..) < 64 {
             self.send_something_wrong(peer);
         }
+    }
+
+    /// Says where the next batch of descriptors belongs.
+    fn mark(&self, peer: &Peer, position: u64) {
+        let marks = &peer.own().marks.0;
+        marks[self.batches as usize % marks.len()].store(position, Release);
     }
 
     fn send_something_wrong(&mut self, peer: &Peer) {
@@ -342,6 +349,8 @@ impl<'memory> Scribbler<'memory> {
             None => len = self.random.usize(1..48),
         }
         let _ = peer.send(&bytes[..len], &vec![self.file.as_fd(); count.into()]);
+        let wrong = self.any(self.tail);
+        self.mark(peer, wrong);
         self.batches += self.random.u64(0..3);
         peer.own().written.batches.store(self.batches, Release);
     }
