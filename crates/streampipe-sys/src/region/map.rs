@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use rustix::fs::{MemfdFlags, SealFlags, memfd_create};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
-use super::copy::copy;
+use super::copy::{copy_in, copy_out};
 use super::{Control, Trusted, Unfit};
 use crate::fd::lift;
 
@@ -175,10 +175,10 @@ impl Region {
         // SAFETY: `place` keeps the first piece between `at` and the end of the ring.
         let to = unsafe { self.ring(owner).add(at) };
         // SAFETY: as above; a caller's slice is no part of the mapping.
-        unsafe { copy(to.as_ptr(), one.as_ptr(), one.len()) };
+        unsafe { copy_in(to.as_ptr(), one.as_ptr(), one.len()) };
         if !two.is_empty() {
             // SAFETY: the second piece starts at the beginning of the ring and is shorter than it.
-            unsafe { copy(self.ring(owner).as_ptr(), two.as_ptr(), two.len()) };
+            unsafe { copy_in(self.ring(owner).as_ptr(), two.as_ptr(), two.len()) };
         }
     }
 
@@ -194,10 +194,10 @@ impl Region {
         // SAFETY: `place` keeps the first piece between `at` and the end of the ring.
         let from = unsafe { self.ring(owner).add(at) };
         // SAFETY: as above; a caller's slice is no part of the mapping.
-        unsafe { copy(one.as_mut_ptr(), from.as_ptr(), one.len()) };
+        unsafe { copy_out(one.as_mut_ptr(), from.as_ptr(), one.len()) };
         if !two.is_empty() {
             // SAFETY: the second piece starts at the beginning of the ring and is shorter than it.
-            unsafe { copy(two.as_mut_ptr(), self.ring(owner).as_ptr(), two.len()) };
+            unsafe { copy_out(two.as_mut_ptr(), self.ring(owner).as_ptr(), two.len()) };
         }
     }
 
