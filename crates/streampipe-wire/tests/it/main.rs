@@ -11,6 +11,8 @@ mod cuts;
 mod frames;
 // Each byte of a header.
 mod header;
+// What goes over the lifeline of a ring.
+mod note;
 // A decoder that is plain and slow, for comparison.
 mod oracle;
 // What is no stream.
