@@ -34,7 +34,11 @@ impl Liar {
             Self::Random(random, near) => match random.u8(0..8) {
                 0 => random.u64(..),
                 1 => SAYINGS[random.usize(..SAYINGS.len())],
+<<<<<<< HEAD
                 2 => ((near.wrapping_add(random.u64(..)) % (2 * CAPACITY)) << 2) | random.u64(..4),
+=======
+                2 => (near.wrapping_add(random.u64(..CAPACITY)) << 2) | random.u64(..4),
+>>>>>>> 9b10032 (ci: run under Miri what it can run, where it is there)
                 _ => near.wrapping_sub(16).wrapping_add(random.u64(..CAPACITY)),
             },
         }
@@ -241,7 +245,7 @@ fn write(producer: &mut Producer, memory: &Memory) {
 fn every_script(length: u32, game: impl Fn(&Memory)) {
     let memory = Memory::default();
     let count = SAYINGS.len();
-    for number in (0..count.pow(length)).step_by(if cfg!(miri) { 997 } else { 1 }) {
+    for number in (0..count.pow(length)).step_by(if cfg!(miri) { 9973 } else { 1 }) {
         let saying = |place| SAYINGS[number / count.pow(place) % count];
         LIAR.set(Liar::Script((0..length).map(saying).collect()));
         game(&memory);
@@ -278,7 +282,7 @@ fn a_fork_is_told_every_short_lie() {
 fn both_sides_are_told_random_lies_for_long() {
     let memory = Memory::default();
     let mut random = fastrand::Rng::with_seed(3);
-    for _ in 0..if cfg!(miri) { 5 } else { 30_000 } {
+    for _ in 0..if cfg!(miri) { 1 } else { 30_000 } {
         let mut consumer = Consumer::new(Capacity::LEAST);
         let mut producer = Producer::new(Capacity::LEAST);
         for _ in 0..10 {
