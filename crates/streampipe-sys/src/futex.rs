@@ -17,7 +17,7 @@ fn low_half(word: &AtomicU64) -> &std::sync::atomic::AtomicU32 {
 ///
 /// May return early for no reason, and late for none that the peer could not find: it can move who sleeps here to another
 /// word. So the time must be short.
-pub fn sleep(word: &AtomicU64, low: u32, time: Duration) {
+pub fn wait(word: &AtomicU64, low: u32, time: Duration) {
     let Ok(time) = futex::Timespec::try_from(time) else { return };
     // Woken, changed, interrupted or late: the caller looks in each case.
     let _ = futex::wait(low_half(word), Flags::empty(), low, Some(&time));

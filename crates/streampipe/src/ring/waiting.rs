@@ -266,7 +266,7 @@ impl Ring {
             let (point, word) = self.waitpoint(line, direction)?;
             // Nobody wakes whoever goes to sleep here behind the end. The look is a tenth of the wait.
             if !self.look_whether_gone(line)? {
-                futex::sleep(word, point.low_half(), time);
+                futex::wait(word, point.low_half(), time);
             }
             if let Some(done) = call()? {
                 return Ok(Some(done));

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use streampipe::{Stream, Wait};
 use streampipe_ring::{Arm, Half, Sleep};
-use streampipe_sys::futex::sleep as until_changed;
+use streampipe_sys::futex;
 use streampipe_sys::region::Owner;
 use streampipe_wire::Note;
 
@@ -337,7 +337,7 @@ fn asleep() {
                                 } else {
                                     &victims.written.tail
                                 };
-                                until_changed(word, 0, long);
+                                futex::wait(word, 0, long);
                             }
                             Sleep::AtLifeline => {
                                 let lifeline = peer.lifeline.as_fd();
