@@ -170,6 +170,7 @@ impl<'region> Victim<'region> {
         let _ = (outlook.has_ended_since(&view), outlook.has_closed_since(&view), closings(&view));
         let _ = (view.is_reader_due(), view.is_writer_due(CAPACITY as u64), view.is_all_read());
         let _ = (view.has_written_beyond(number), view.is_on_one_processor());
+        let _ = self.consumer.next_mark(&view);
         let _ = (Sleepers::of(&view.peer), Half::Reading.is_ended(&view.peer));
         match number % 64 {
             0 => drop(end(Half::Writing, &view)),
@@ -194,7 +195,7 @@ impl<'region> Victim<'region> {
     }
 }
 
-fn each_word(control: &Control) -> [&AtomicU64; 11] {
+fn each_word(control: &Control) -> [&AtomicU64; 12] {
     [
         &control.written.tail,
         &control.read.head,
@@ -207,6 +208,7 @@ fn each_word(control: &Control) -> [&AtomicU64; 11] {
         &control.processor.0,
         &control.superblock.magic,
         &control.superblock.capacity,
+        &control.marks.0[0],
     ]
 }
 
@@ -220,6 +222,7 @@ fn words(control: &Control) -> Words<'_, AtomicU64> {
         closings: &control.over.closings,
         data_arm: &control.data_arm.0,
         space_arm: &control.space_arm.0,
+        marks: &control.marks.0,
         processor: &control.processor.0,
     }
 }
