@@ -68,6 +68,20 @@ fn steady_use_of_a_ring_makes_no_system_call() {
 }
 
 #[test]
+fn the_end_that_came_before_a_read_is_not_slept_for() {
+    let path = "it::ring::calls::the_end_that_came_before_a_read_is_not_slept_for";
+    let called = traced(path, || {
+        let (ours, mut theirs) = Builder::new().engine(Engine::Ring).pair().expect("a pair");
+        drop(ours);
+        mark();
+        assert_eq!(theirs.read(&mut [0; 8]).expect("the end"), 0);
+        mark();
+    });
+    let slept = called.unwrap_or_default().into_iter().filter(|call| call.contains("FUTEX_WAIT"));
+    assert_eq!(slept.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
 fn a_system_call_between_the_marks_is_seen() {
     let path = "it::ring::calls::a_system_call_between_the_marks_is_seen";
     let called = traced(path, || {
