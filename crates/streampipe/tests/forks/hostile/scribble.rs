@@ -409,6 +409,12 @@ impl Tally {
     }
 }
 
+/// How long this thread has run so far.
+fn busy() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).expect("it does not run backwards")
+}
+
 struct Victim<'test> {
     stream: Stream,
     file: &'test File,
@@ -426,12 +432,16 @@ impl Victim<'_> {
         self.stream.set_write_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
         let mut after = 0;
         for _ in 0..manner.life() {
-            let start = Instant::now();
-            let done = self.call(random, tally);
+            let (start, busy) = (Instant::now(), busy());
+            let which = random.u8(0..40);
+            let done = self.call(which, random, tally);
             let took = start.elapsed();
             tally.calls += 1;
             if took > PATIENCE + MARGIN {
-                return Err(format!("a call took {took:?}"));
+                let busy = self::busy() - busy;
+                let wait = self.stream.wait_policy();
+                let ran = format!("of which it ran {busy:?}, {wait:?}: {done:?}");
+                return Err(format!("call {which} took {took:?}, {ran}"));
             }
             match done {
                 Ok(end) => tally.note(end),
@@ -476,10 +486,10 @@ impl Victim<'_> {
         }
     }
 
-    fn call(&mut self, random: &mut Rng, tally: &mut Tally) -> io::Result<&'static str> {
+    fn call(&mut self, which: u8, random: &mut Rng, tally: &mut Tally) -> io::Result<&'static str> {
         let mut buffer = [0; 5000];
         let len = if random.bool() { random.usize(1..64) } else { random.usize(1..5000) };
-        match random.u8(0..40) {
+        match which {
             0..=9 => {
                 let read = self.stream.read(&mut buffer[..len])?;
                 Ok(self.has_read(read, tally))
