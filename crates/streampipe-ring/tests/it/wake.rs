@@ -21,6 +21,9 @@
 //! 2. It is the answer alone; no bytes come with it.
 //! 3. Fences are for sleep. Bytes and positions are safe without.
 //!
+//! Two messages and one wait are searched without a bound; three, and a ring that goes round, with at most two or three
+//! interruptions where somebody could go on, and with five in the tests that are ignored.
+//!
 //! What loom leaves out: two `SeqCst` fences order all that is before the one and behind the other, which the language does
 //! not promise for bytes; so races are looked for without fences as well. And no load sees a store that is yet to come.
 
@@ -95,10 +98,10 @@ fn a_reader_of_three_messages_sleeps_between_them() {
 
 /// `cargo test -p streampipe-ring -- --ignored a_reader_of_three`
 #[test]
-#[ignore = "minutes"]
-fn a_reader_of_three_messages_sleeps_between_them_however_interrupted() {
+#[ignore = "half a minute"]
+fn a_reader_of_three_messages_sleeps_between_them_interrupted_more_often() {
     for bed in BEDS {
-        holds(move || bytes(3, bed));
+        holds_within(5, move || bytes(3, bed));
     }
 }
 
@@ -216,10 +219,10 @@ fn bytes_go_round_the_ring() {
 
 /// `cargo test -p streampipe-ring -- --ignored bytes_go_round`
 #[test]
-#[ignore = "minutes"]
-fn bytes_go_round_the_ring_however_interrupted() {
+#[ignore = "half a minute"]
+fn bytes_go_round_the_ring_interrupted_more_often() {
     holds(|| messages(2, FULL, Bed::Futex));
-    holds(|| messages(3, FULL / 2, Bed::Futex));
+    holds_within(5, || messages(3, FULL / 2, Bed::Futex));
 }
 
 #[test]
