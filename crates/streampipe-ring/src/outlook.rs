@@ -90,6 +90,13 @@ impl<W: Word> View<'_, W> {
         let shown = self.own.processor.load(Relaxed);
         shown != 0 && self.peer.processor.load(Relaxed) == shown
     }
+
+    /// Whether the peer, when it last waited, was on another processor than the one that this end showed.
+    #[must_use]
+    pub fn is_on_two_processors(&self) -> bool {
+        let (own, peer) = (self.own.processor.load(Relaxed), self.peer.processor.load(Relaxed));
+        own != 0 && peer != 0 && own != peer
+    }
 }
 
 fn waits_at_lifeline<W: Word>(word: &W) -> bool {

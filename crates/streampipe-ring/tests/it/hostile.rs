@@ -310,5 +310,6 @@ fn every_other_question_looks_once_as_well() {
         memory.call(|view| view.is_all_read());
         memory.call(|view| view.show_processor(Some(u32::MAX)));
         memory.call(|view| view.is_on_one_processor());
+        memory.call(|view| view.is_on_two_processors());
     });
 }

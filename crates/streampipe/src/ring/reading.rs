@@ -4,7 +4,7 @@ use std::io::{self, IoSliceMut};
 use std::os::fd::OwnedFd;
 use std::sync::{MutexGuard, PoisonError};
 
-use streampipe_ring::{Half, Sleep};
+use streampipe_ring::{Half, Sleep, Waitpoint};
 use streampipe_sys::cmsg::MAX_FDS;
 use streampipe_sys::message::Received;
 use streampipe_sys::{queue, table};
@@ -307,9 +307,10 @@ impl Ring {
         self.open_reader(line).map_or(true, |there| there.is_some())
     }
 
-    /// Says where this end is about to sleep until there is something to read.
-    pub(super) fn arm_reader(&self, sleep: Sleep, line: &Line<'_>) -> io::Result<()> {
-        self.reader(line)?.consumer.arm(sleep, &self.view());
-        Ok(())
+    /// Says where this end is about to sleep until there is something to read, and until when that is.
+    pub(super) fn arm_reader(&self, sleep: Sleep, line: &Line<'_>) -> io::Result<Waitpoint> {
+        let reader = self.reader(line)?;
+        reader.consumer.arm(sleep, &self.view());
+        Ok(reader.consumer.waitpoint())
     }
 }

@@ -7,7 +7,7 @@ use streampipe_ring::{Capacity, Consumer, Half, Producer, Sleep, Sleepers, View,
 use streampipe_sys::generation::Generation;
 use streampipe_sys::region::{Control, Owner, Region};
 use streampipe_sys::wait::glance;
-use streampipe_sys::{futex, sockopt};
+use streampipe_sys::{futex, message, sockopt};
 
 use super::lifeline::{Doorbell, Lifeline, ring_bell};
 use super::spin::Spin;
@@ -211,7 +211,7 @@ impl Ring {
     /// Looks whether all copies of the other end are closed: the kernel knows, however it came about.
     #[cold]
     pub(super) fn look_whether_gone(&self, line: &Line<'_>) -> io::Result<bool> {
-        if !self.is_gone() && glance(line.fd)?.hung_up {
+        if !self.is_gone() && message::is_cut(line.fd) && glance(line.fd)?.hung_up {
             self.note_gone();
         }
         Ok(self.is_gone())

@@ -65,6 +65,11 @@ impl Spin {
         self.long == 0
     }
 
+    /// Who woke us had us go to another processor, which takes ten times longer than to stay.
+    pub(super) fn short_sleep_moved_us(&mut self) {
+        self.long = AGAIN;
+    }
+
     /// The short sleep was too short.
     pub(super) fn short_was_too_short(&mut self) {
         self.long = SHORT_AGAIN;

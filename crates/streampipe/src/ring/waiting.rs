@@ -194,7 +194,8 @@ impl Ring {
         direction: Direction,
         budget: Duration,
     ) -> io::Result<bool> {
-        let (point, word) = self.waitpoint(line, direction)?;
+        let point = self.waitpoint(line, direction)?;
+        let word = self.awaited(direction);
         let view = self.view();
         let outlook = Outlook::of(&view);
         let start = Instant::now();
@@ -219,24 +220,30 @@ impl Ring {
         }
     }
 
-    fn waitpoint(
-        &self,
-        line: &Line<'_>,
-        direction: Direction,
-    ) -> io::Result<(Waitpoint, &SharedWord)> {
+    fn waitpoint(&self, line: &Line<'_>, direction: Direction) -> io::Result<Waitpoint> {
         Ok(match direction {
-            Direction::Reading { .. } => {
-                (self.reader(line)?.consumer.waitpoint(), &self.peer().written.tail)
-            }
-            Direction::Writing { wanted } => {
-                (self.writer(line)?.producer.waitpoint(wanted), &self.peer().read.head)
-            }
+            Direction::Reading { .. } => self.reader(line)?.consumer.waitpoint(),
+            Direction::Writing { wanted } => self.writer(line)?.producer.waitpoint(wanted),
         })
+    }
+
+    /// The position that is waited for.
+    fn awaited(&self, direction: Direction) -> &SharedWord {
+        match direction {
+            Direction::Reading { .. } => &self.peer().written.tail,
+            Direction::Writing { .. } => &self.peer().read.head,
+        }
     }
 
     // --- asleep ---
 
-    fn arm(&self, line: &Line<'_>, direction: Direction, sleep: Sleep) -> io::Result<()> {
+    /// Says where this thread is going to sleep; what it waits for from now on, whatever others read or write meanwhile.
+    fn arm(
+        &self,
+        line: &Line<'_>,
+        direction: Direction,
+        sleep: Sleep,
+    ) -> io::Result<Waitpoint> {
         match direction {
             Direction::Reading { .. } => self.arm_reader(sleep, line),
             Direction::Writing { wanted } => self.arm_writer(wanted, sleep, line),
@@ -253,8 +260,8 @@ impl Ring {
         call: &mut dyn FnMut() -> io::Result<Option<T>>,
     ) -> io::Result<Option<T>> {
         let is_writing = !direction.is_reading();
-        if is_writing || spin.sleeps_short_first() {
-            self.arm(line, direction, Sleep::OnFutex)?;
+        if is_writing || self.sleeps_short_first(spin) {
+            let point = self.arm(line, direction, Sleep::OnFutex)?;
             if let Some(done) = call()? {
                 return Ok(Some(done));
             }
@@ -263,10 +270,13 @@ impl Ring {
                 Some(deadline) => most.min(deadline.saturating_duration_since(Instant::now())),
                 None => most,
             };
-            let (point, word) = self.waitpoint(line, direction)?;
-            // Nobody wakes whoever goes to sleep here behind the end. The look is a tenth of the wait.
+            // Nobody wakes whoever goes to sleep here behind the end.
             if !self.look_whether_gone(line)? {
-                futex::wait(word, point.low_half(), time);
+                let here = processor();
+                futex::wait(self.awaited(direction), point.low_half(), time);
+                if processor() != here {
+                    spin.short_sleep_moved_us();
+                }
             }
             if let Some(done) = call()? {
                 return Ok(Some(done));
@@ -285,6 +295,15 @@ impl Ring {
         self.sleep_at_lifeline(line, waiting)?;
         self.hear(line, direction, Listener::Sleeping)?;
         Ok(None)
+    }
+
+    /// Whether a reader sleeps on the futex first.
+    ///
+    /// Not if the peer is on another processor. There a wake-up takes 60 us wherever one sleeps; but a kernel that is told
+    /// by a socket that who wakes is about to sleep puts both on one processor, where it takes one, and so a round trip
+    /// through the lifeline is over before the other side has gone to sleep more often than not.
+    fn sleeps_short_first(&self, spin: &mut Spin) -> bool {
+        !self.view().is_on_two_processors() && spin.sleeps_short_first()
     }
 
     /// Sleeps until something comes over the lifeline, the process at its other end is gone, or the deadline.

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::MutexGuard;
 use std::time::Duration;
 
-use streampipe_ring::{Half, Sleep, closings};
+use streampipe_ring::{Half, Sleep, Waitpoint, closings};
 use streampipe_sys::open::numbers;
 use streampipe_sys::wait::{Interest, pause, wait};
 use streampipe_wire::Note;
@@ -249,10 +249,16 @@ impl Ring {
         Ok(Some(Some(self.copy_in(&mut writer, line, parts, 0..end)?)))
     }
 
-    /// Says where this end is about to sleep until there is room.
-    pub(super) fn arm_writer(&self, wanted: u64, sleep: Sleep, line: &Line<'_>) -> io::Result<()> {
-        self.writer(line)?.producer.arm(wanted, sleep, &self.view());
-        Ok(())
+    /// Says where this end is about to sleep until there is room, and until when that is.
+    pub(super) fn arm_writer(
+        &self,
+        wanted: u64,
+        sleep: Sleep,
+        line: &Line<'_>,
+    ) -> io::Result<Waitpoint> {
+        let writer = self.writer(line)?;
+        writer.producer.arm(wanted, sleep, &self.view());
+        Ok(writer.producer.waitpoint(wanted))
     }
 }
 
