@@ -92,7 +92,7 @@ impl<'region> Victim<'region> {
         let view = self.view();
         let claimed = view.peer.tail.load(Relaxed);
         let was_empty = self.heard == self.read;
-        match self.consumer.available(&view) {
+        match self.consumer.available(1, &view) {
             Ok(available) => {
                 assert!(available <= CAPACITY as u64);
                 if was_empty {

@@ -33,14 +33,14 @@ impl Consumer {
         self.head
     }
 
-    /// How much there is to read; looks at the peer's word only where nothing was known to be there.
+    /// How much there is to read; looks at the peer's word if less than wanted, or nothing, was known to be there.
     ///
     /// # Errors
     ///
     /// [`Corrupt::Tail`].
     #[inline]
-    pub fn available<W: Word>(&mut self, view: &View<'_, W>) -> Result<u64, Corrupt> {
-        if self.tail == self.head {
+    pub fn available<W: Word>(&mut self, wanted: u64, view: &View<'_, W>) -> Result<u64, Corrupt> {
+        if self.tail.wrapping_sub(self.head) < wanted.max(1) {
             self.look(view)?;
         }
         Ok(self.tail.wrapping_sub(self.head))
@@ -102,6 +102,12 @@ impl Consumer {
         self.batches.wrapping_sub(self.taken)
     }
 
+    /// Whether the peer has sent batches that were not taken, as it claims now.
+    #[must_use]
+    pub fn is_batch_due<W: Word>(&self, view: &View<'_, W>) -> bool {
+        view.peer.batches.load(Relaxed) != self.taken
+    }
+
     /// Where the next batch belongs, as the peer claims, if there is one.
     #[must_use]
     pub fn next_mark<W: Word>(&self, view: &View<'_, W>) -> Option<u64> {
@@ -133,6 +139,13 @@ impl Consumer {
     pub fn arm<W: Word>(&self, sleep: Sleep, view: &View<'_, W>) {
         view.own.data_arm.store(Arm { at: self.tail, sleep }.to_word(), Relaxed);
         W::fence();
+    }
+
+    /// Whether another process, which has a copy of this end, has read since: a hint, for the peer can write that word.
+    #[inline]
+    #[must_use]
+    pub fn is_left_behind<W: Word>(&self, view: &View<'_, W>) -> bool {
+        view.own.head.load(Relaxed) != self.head
     }
 
     /// Goes on where another process stopped that had a copy of this end: from what it published.

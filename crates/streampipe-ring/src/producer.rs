@@ -110,6 +110,13 @@ impl Producer {
         W::fence();
     }
 
+    /// Whether another process, which has a copy of this end, has written since: a hint, for the peer can write that word.
+    #[inline]
+    #[must_use]
+    pub fn is_left_behind<W: Word>(&self, view: &View<'_, W>) -> bool {
+        view.own.tail.load(Relaxed) != self.tail
+    }
+
     /// Goes on where another process stopped that had a copy of this end: from what it published.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ fn send_all(worker: &mut Stream) -> io::Result<u64> {
             room.write_at(at * RECORD, &record);
             number += 1;
         }
-        room.commit(records * RECORD);
+        room.commit(records * RECORD)?;
     }
     worker.shutdown(std::net::Shutdown::Write)?;
     let mut sum = [0; 8];

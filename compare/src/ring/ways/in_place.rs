@@ -32,8 +32,7 @@ impl End for InPlace {
             block.fill(piece, at);
             room.write_at(at, piece);
         }
-        room.commit(block.size());
-        Ok(())
+        room.commit(block.size())
     }
 
     fn receive(&mut self, block: Block) -> io::Result<()> {

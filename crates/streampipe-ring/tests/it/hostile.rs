@@ -122,7 +122,7 @@ fn reader_positions(consumer: &Consumer) -> (u64, u64) {
 fn look(consumer: &mut Consumer, memory: &Memory, only_if_empty: bool) {
     let (head, seen) = reader_positions(consumer);
     let looked = memory.call(|view| {
-        if only_if_empty { consumer.available(view).map(|_| ()) } else { consumer.look(view) }
+        if only_if_empty { consumer.available(1, view).map(|_| ()) } else { consumer.look(view) }
     });
     let (still, tail) = reader_positions(consumer);
     let possible = (seen, head.wrapping_add(CAPACITY));

@@ -185,7 +185,8 @@ impl Stream {
 
     /// Waits for room for `len` bytes in the ring, to be written in place and published at once.
     ///
-    /// Waits within the write timeout. While the room is held, other writes of this process on this end wait.
+    /// Waits within the write timeout. While the room is held, other writes of this process on this end wait, within theirs:
+    /// they fail with `ResourceBusy` if they do not wait, and with `Deadlock` if it was this very thread that reserved.
     ///
     /// # Errors
     ///
@@ -194,14 +195,15 @@ impl Stream {
     /// # Examples
     ///
     /// See [`Reserved`].
-    pub fn reserve(&mut self, len: usize) -> io::Result<Reserved<'_>> {
+    pub fn reserve(&self, len: usize) -> io::Result<Reserved<'_>> {
         let (ring, line) = self.end.ring().ok_or_else(not_a_ring)?;
         ring.reserve(line, len, self.end.modes.writing())
     }
 
     /// Waits for something to read in the ring, or its end, to be copied out where it lies and given back at once.
     ///
-    /// Waits within the read timeout. While it is held, other reads of this process on this end wait.
+    /// Waits within the read timeout. While it is held, other reads of this process on this end wait, within theirs: they
+    /// fail with `ResourceBusy` if they do not wait, and with `Deadlock` if it was this very thread that holds it.
     ///
     /// # Errors
     ///
@@ -211,7 +213,7 @@ impl Stream {
     /// # Examples
     ///
     /// See [`Readable`].
-    pub fn readable(&mut self) -> io::Result<Readable<'_>> {
+    pub fn readable(&self) -> io::Result<Readable<'_>> {
         let (ring, line) = self.end.ring().ok_or_else(not_a_ring)?;
         if self.end.holds_bytes() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, PUT_BACK));

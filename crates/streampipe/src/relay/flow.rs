@@ -121,9 +121,11 @@ impl<'ends> Flow<'ends> {
         let _ = self.to.shutdown(Shutdown::Write);
         let _ = self.from.shutdown(Shutdown::Read);
         self.drop_pending();
-        // Nothing can come after the shutdown, so this ends. Left in the queue, the bytes would turn
-        // the end that the writer reads into a reset when the caller closes.
-        loop {
+        // Left in the queue, the bytes would turn the end that the writer reads into a reset when the caller closes. After the
+        // shutdown nothing can come into a socket; a ring takes what its peer goes on writing, which is not waited for.
+        let ring = self.from.ring().map(|(ring, _)| ring.capacity() as u64);
+        let most = ring.map_or(u64::MAX, |holds| self.dropped + holds);
+        while self.dropped < most {
             match self.from.recv_fds(&mut self.buffer, Waiting::Never) {
                 Ok((len @ 1.., fds)) => (self.start, self.end, self.fds) = (0, len, fds),
                 Ok(_) => break,

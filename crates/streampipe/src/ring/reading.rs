@@ -13,7 +13,7 @@ use streampipe_wire::NOTE_LEN;
 use super::Poisoned;
 use super::lifeline::{Batch, Heard, Lifeline, Trouble};
 use super::ring::{Line, Reader, Ring};
-use super::waiting::Direction;
+use super::waiting::{Direction, MOST_NOTES};
 use crate::FdError;
 use crate::end::{ROOM, Waiting};
 
@@ -68,7 +68,10 @@ impl Ring {
         buffers: &mut [IoSliceMut<'_>],
         taking: Taking,
     ) -> io::Result<Option<Received>> {
-        let Some((mut reader, available)) = self.open_reader(line)? else { return Ok(None) };
+        let wanted: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        let Some((mut reader, available)) = self.open_reader(wanted as u64, line)? else {
+            return Ok(None);
+        };
         let mut most = available;
         let mut came = Came::default();
         if most > 0 && reader.consumer.batches_left() > 0 {
@@ -78,14 +81,19 @@ impl Ring {
         Ok(Some(Received { len, full_len: len, fds: came.fds, fds_lost: came.lost, sender: None }))
     }
 
-    /// The reader, and how much there is, which is nothing at the end. `None` if there may be more later.
+    /// The reader, and how much there is, which is nothing at the end, and all there is if that is less than wanted. `None`
+    /// if there may be more later, or somebody reads in place.
     #[inline]
     pub(super) fn open_reader(
         &self,
+        wanted: u64,
         line: &Line<'_>,
     ) -> io::Result<Option<(MutexGuard<'_, Reader>, u64)>> {
         let mut reader = self.reader(line)?;
-        let available = reader.consumer.available(&self.view());
+        if reader.lending.is_lent() {
+            return Ok(None);
+        }
+        let available = reader.consumer.available(wanted, &self.view());
         let available = available.map_err(|corrupt| self.poison(line, corrupt.into()))?;
         if available > 0 {
             return Ok(Some((reader, available)));
@@ -107,7 +115,7 @@ impl Ring {
             return Ok(There::Nothing);
         }
         // What it wrote last is there now, if it was not before.
-        let available = reader.consumer.available(&view);
+        let available = reader.consumer.available(1, &view);
         let available = available.map_err(|corrupt| self.poison(line, corrupt.into()))?;
         if available > 0 {
             return Ok(There::Bytes(available));
@@ -249,8 +257,8 @@ impl Ring {
         }
     }
 
-    /// Listens until the next batch has come, to no more notes than wait now: it is among them, and who goes on ringing
-    /// keeps nobody here.
+    /// Listens until the next batch has come, to no more notes than wait now, or than an honest peer sends: it is among
+    /// them, and who goes on ringing keeps nobody here.
     fn listen_for_batch(
         &self,
         lifeline: &mut Lifeline,
@@ -259,7 +267,7 @@ impl Ring {
         fds: usize,
     ) -> io::Result<()> {
         // At least one: what is no whole note must be looked at, too, and so must the end.
-        let notes = (queue::bytes_queued(line.fd)? / NOTE_LEN as u64).max(1);
+        let notes = (queue::bytes_queued(line.fd)? / NOTE_LEN as u64).clamp(1, MOST_NOTES);
         for _ in 0..notes {
             match lifeline.listen(line.fd, fds) {
                 Ok(Heard::Note) => self.note_heard(),
@@ -295,16 +303,13 @@ impl Ring {
     /// How many bytes there are to read.
     pub(crate) fn bytes_queued(&self, line: &Line<'_>) -> io::Result<u64> {
         let mut reader = self.reader(line)?;
-        let view = self.view();
-        let looked = reader.consumer.look(&view);
-        looked.map_err(|corrupt| self.poison(line, corrupt.into()))?;
-        let available = reader.consumer.available(&view);
+        let available = reader.consumer.available(u64::MAX, &self.view());
         available.map_err(|corrupt| self.poison(line, corrupt.into()))
     }
 
     /// Whether a read would not wait.
     pub(crate) fn is_readable(&self, line: &Line<'_>) -> bool {
-        self.open_reader(line).map_or(true, |there| there.is_some())
+        self.open_reader(1, line).map_or(true, |there| there.is_some())
     }
 
     /// Says where this end is about to sleep until there is something to read, and until when that is.

@@ -1,7 +1,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use streampipe_ring::{Capacity, Consumer, Half, Producer, Sleep, Sleepers, View, Words};
 use streampipe_sys::generation::Generation;
@@ -9,10 +9,12 @@ use streampipe_sys::region::{Control, Owner, Region};
 use streampipe_sys::wait::glance;
 use streampipe_sys::{futex, message, sockopt};
 
+use super::in_place::{Lending, Lent, wait_until_back};
 use super::lifeline::{Doorbell, Lifeline, ring_bell};
 use super::spin::Spin;
+use super::waiting::Direction;
 use super::{Poisoned, Wait};
-use crate::end::Watch;
+use crate::end::{Waiting, Watch};
 use crate::turn::Turn;
 
 /// One end of a ring, shared by all handles of it in this process.
@@ -25,15 +27,17 @@ pub(crate) struct Ring {
     generation: Generation,
     reader: Mutex<Reader>,
     writer: Mutex<Writer>,
+    /// Told when what was lent is back.
+    pub(super) reader_back: Condvar,
+    pub(super) writer_back: Condvar,
     lifeline: Mutex<Lifeline>,
     /// Who of this process's threads waits to read, and to write; the others wait for their turn.
     pub(super) reading: Turn<Spin>,
     pub(super) writing: Turn<Spin>,
     /// A thread of this process sleeps at the lifeline, and hears what comes over it.
     ///
-    /// These three are hints and flags of their own, and publish nothing.
     has_listener: AtomicBool,
-    /// All copies of the other end are closed.
+    /// All copies of the other end are closed: whoever sees that sees all that was written.
     gone: AtomicBool,
     /// How many notes were heard: who was waiting for one that another call took looks again.
     heard: AtomicU64,
@@ -44,7 +48,14 @@ pub(crate) struct Ring {
 pub(super) struct Reader {
     pub(super) consumer: Consumer,
     pub(super) told_of_reset: bool,
+    pub(super) lending: Lending,
     generation: u64,
+}
+
+impl Lent for Reader {
+    fn lending(&mut self) -> &mut Lending {
+        &mut self.lending
+    }
 }
 
 #[derive(Debug)]
@@ -54,7 +65,14 @@ pub(super) struct Writer {
     pub(super) closings: u64,
     /// How many writes since the peer was last seen to read.
     pub(super) unread: u32,
+    pub(super) lending: Lending,
     generation: u64,
+}
+
+impl Lent for Writer {
+    fn lending(&mut self) -> &mut Lending {
+        &mut self.lending
+    }
 }
 
 /// A word that the peer may write, or read.
@@ -77,12 +95,17 @@ impl Ring {
         let capacity =
             Capacity::exactly(region.capacity() as u64).ok_or(io::ErrorKind::InvalidInput)?;
         let number = generation.number();
-        let reader =
-            Reader { consumer: Consumer::new(capacity), told_of_reset: false, generation: number };
+        let reader = Reader {
+            consumer: Consumer::new(capacity),
+            told_of_reset: false,
+            lending: Lending::default(),
+            generation: number,
+        };
         let writer = Writer {
             producer: Producer::new(capacity),
             closings: 0,
             unread: 0,
+            lending: Lending::default(),
             generation: number,
         };
         let ring = Self {
@@ -91,6 +114,8 @@ impl Ring {
             generation,
             reader: Mutex::new(reader),
             writer: Mutex::new(writer),
+            reader_back: Condvar::new(),
+            writer_back: Condvar::new(),
             lifeline: Mutex::default(),
             reading: Turn::new(Spin::default()),
             writing: Turn::new(Spin::default()),
@@ -126,11 +151,11 @@ impl Ring {
 
     // --- locks ---
 
-    fn lock_reader(&self) -> MutexGuard<'_, Reader> {
+    pub(super) fn lock_reader(&self) -> MutexGuard<'_, Reader> {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_writer(&self) -> MutexGuard<'_, Writer> {
+    pub(super) fn lock_writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -140,7 +165,7 @@ impl Ring {
         self.check_poisoned()?;
         let mut reader = self.lock_reader();
         let number = self.generation.number();
-        if reader.generation != number {
+        if reader.generation != number || reader.consumer.is_left_behind(&self.view()) {
             self.resume_reader(&mut reader, number, line)?;
         }
         Ok(reader)
@@ -152,7 +177,7 @@ impl Ring {
         self.check_poisoned()?;
         let mut writer = self.lock_writer();
         let number = self.generation.number();
-        if writer.generation != number {
+        if writer.generation != number || writer.producer.is_left_behind(&self.view()) {
             self.resume_writer(&mut writer, number, line)?;
         }
         Ok(writer)
@@ -162,20 +187,31 @@ impl Ring {
         self.lifeline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This is another process than the one that used the end before: a fork of it, or it again after one.
+    /// Another process used the end meanwhile: this is a fork of that one, or that was one of this.
+    ///
+    /// From here on our own words are believed, as far as they can be true. A peer that writes them harms the bytes that
+    /// it sends, or reads bytes that it could read before.
     #[cold]
     fn resume_reader(&self, reader: &mut Reader, number: u64, line: &Line<'_>) -> io::Result<()> {
-        self.reading.replace(Spin::default());
-        self.has_listener.store(false, Ordering::Relaxed);
-        reader.generation = number;
+        if reader.generation != number {
+            self.reading.replace(Spin::default());
+            self.has_listener.store(false, Ordering::Relaxed);
+            reader.lending.forget();
+            reader.generation = number;
+        }
         let resumed = reader.consumer.resume(&self.view());
-        resumed.map_err(|corrupt| self.poison(line, corrupt.into()))
+        resumed.map_err(|corrupt| self.poison(line, corrupt.into()))?;
+        self.lifeline().forget_before(reader.consumer.head());
+        Ok(())
     }
 
     #[cold]
     fn resume_writer(&self, writer: &mut Writer, number: u64, line: &Line<'_>) -> io::Result<()> {
-        self.writing.replace(Spin::default());
-        writer.generation = number;
+        if writer.generation != number {
+            self.writing.replace(Spin::default());
+            writer.lending.forget();
+            writer.generation = number;
+        }
         let resumed = writer.producer.resume(&self.view());
         resumed.map_err(|corrupt| self.poison(line, corrupt.into()))
     }
@@ -204,8 +240,9 @@ impl Ring {
         self.has_listener.store(listens, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(super) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed)
+        self.gone.load(Ordering::Acquire)
     }
 
     /// Looks whether all copies of the other end are closed: the kernel knows, however it came about.
@@ -218,7 +255,7 @@ impl Ring {
     }
 
     pub(super) fn note_gone(&self) {
-        self.gone.store(true, Ordering::Relaxed);
+        self.gone.store(true, Ordering::Release);
         self.wake_own();
     }
 
@@ -230,6 +267,19 @@ impl Ring {
     #[cfg(feature = "tokio")]
     pub(crate) fn heard(&self) -> u64 {
         self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Waits until nobody works in place in this direction, or the deadline; says whether somebody did.
+    #[cold]
+    pub(super) fn wait_until_back(
+        &self,
+        direction: Direction,
+        waiting: Waiting,
+    ) -> io::Result<bool> {
+        match direction {
+            Direction::Reading { .. } => wait_until_back(&self.reader, &self.reader_back, waiting),
+            Direction::Writing { .. } => wait_until_back(&self.writer, &self.writer_back, waiting),
+        }
     }
 
     /// Ends a half, for all copies of this end.

@@ -18,7 +18,7 @@ use streampipe_sys::wait::{Interest, glance, wait, wait_beside};
 use streampipe_sys::{futex, queue, table};
 use streampipe_wire::NOTE_LEN;
 
-use super::lifeline::{Heard, Lifeline, Trouble};
+use super::lifeline::{Heard, Lifeline, Trouble, is_behind};
 use super::ring::{Line, Ring, SharedWord};
 use super::spin::Spin;
 use super::{Poisoned, Wait};
@@ -85,11 +85,12 @@ impl Ring {
         direction: Direction,
         call: &mut dyn FnMut() -> io::Result<Option<T>>,
     ) -> io::Result<T> {
-        self.hear_passing(line, direction)?;
+        self.hear(line, direction, Listener::Passing)?;
         self.arm(line, direction, Sleep::AtLifeline)?;
         if let Some(done) = call()? {
             return Ok(done);
         }
+        self.wait_until_back(direction, Waiting::Never)?;
         match line.watch {
             Some(watch) if watch.life()? == Life::Gone => self.last_time(line, watch, call),
             _ => Err(io::ErrorKind::WouldBlock.into()),
@@ -106,6 +107,7 @@ impl Ring {
     ) -> io::Result<T> {
         let mut spin = self.take_turn(direction, waiting)?;
         self.view().show_processor(processor());
+        let mut has_news = false;
         loop {
             if let Some(done) = call()? {
                 return Ok(done);
@@ -113,7 +115,12 @@ impl Ring {
             if waiting.is_over() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            if self.stay_awake(line, direction, waiting, &mut spin)? {
+            if self.wait_until_back(direction, waiting)? {
+                continue;
+            }
+            // News that were none keep nobody awake for ever: what is behind here has its turn.
+            has_news = !has_news && self.stay_awake(line, direction, waiting, &mut spin)?;
+            if has_news {
                 continue;
             }
             if let Some(watch) = line.watch {
@@ -238,12 +245,7 @@ impl Ring {
     // --- asleep ---
 
     /// Says where this thread is going to sleep; what it waits for from now on, whatever others read or write meanwhile.
-    fn arm(
-        &self,
-        line: &Line<'_>,
-        direction: Direction,
-        sleep: Sleep,
-    ) -> io::Result<Waitpoint> {
+    fn arm(&self, line: &Line<'_>, direction: Direction, sleep: Sleep) -> io::Result<Waitpoint> {
         match direction {
             Direction::Reading { .. } => self.arm_reader(sleep, line),
             Direction::Writing { wanted } => self.arm_writer(wanted, sleep, line),
@@ -335,6 +337,7 @@ impl Ring {
     /// It stops where there is something to read: what comes over the lifeline behind that belongs to bytes further on.
     /// A call that passes by hears nothing while a thread listens: it would take that thread's doorbell.
     fn hear(&self, line: &Line<'_>, direction: Direction, who: Listener) -> io::Result<()> {
+        let reader = self.read_so_far(line)?;
         let mut lifeline = self.lifeline();
         lifeline.left_a_note[direction.index()] = false;
         let notes = match who {
@@ -344,13 +347,41 @@ impl Ring {
             Listener::Passing if self.must_leave_one(direction, &lifeline) => {
                 match self.count_notes(line)? {
                     0 => return Ok(()),
+                    // Of so many, some stay.
+                    MOST_NOTES.. => Notes::AtMost(MOST_NOTES - 1),
                     notes => Notes::AllBut(notes),
                 }
             }
             Listener::Passing => Notes::AtMost(MOST_NOTES),
         };
-        self.take_notes(line, direction, &mut lifeline, notes)?;
-        self.check_held(line, &mut lifeline)
+        self.take_notes(line, direction, reader, &mut lifeline, notes)?;
+        self.check_held(line, reader.head, &mut lifeline)
+    }
+
+    fn read_so_far(&self, line: &Line<'_>) -> io::Result<ReadSoFar> {
+        let reader = self.reader(line)?;
+        let is_batch_due = reader.consumer.is_batch_due(&self.view());
+        Ok(ReadSoFar { head: reader.consumer.head(), is_batch_due })
+    }
+
+    /// Takes the notes up to a hello, which comes before all others but doorbells.
+    pub(super) fn hear_hello(&self, line: &Line<'_>) -> io::Result<()> {
+        let mut lifeline = self.lifeline();
+        for _ in 0..MOST_NOTES {
+            let comes_first = !lifeline.has_hello() && lifeline.next_batch().is_none();
+            if !comes_first {
+                break;
+            }
+            match self.take_note(line, Direction::Reading { due: 0 }, &mut lifeline)? {
+                Heard::Note => self.note_heard(),
+                Heard::Nothing => break,
+                Heard::TheEnd => {
+                    self.note_the_end();
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// How many notes wait; at least one if the end does, or what is no whole note.
@@ -366,12 +397,16 @@ impl Ring {
         &self,
         line: &Line<'_>,
         direction: Direction,
+        reader: ReadSoFar,
         lifeline: &mut Lifeline,
         notes: Notes,
     ) -> io::Result<()> {
         let (Notes::AtMost(most) | Notes::AllBut(most)) = notes;
         for left in (0..most).rev() {
-            if !lifeline.has_room() || (direction.is_reading() && self.view().has_something()) {
+            let has_something = self.view().has_written_beyond(reader.head);
+            if !lifeline.has_room() || (direction.is_reading() && has_something) {
+                // The end that is behind what is not taken is heard of all the same.
+                self.look_whether_gone(line)?;
                 break;
             }
             let is_last = left == 0 && notes == Notes::AllBut(most);
@@ -380,19 +415,33 @@ impl Ring {
                 self.note_heard();
                 break;
             }
+            if reader.is_batch_due && !direction.is_reading() && !self.has_room_for_fds(line) {
+                // The reader has another way to say so; until then, whoever polls is told that there is something.
+                break;
+            }
             match self.take_note(line, direction, lifeline)? {
                 Heard::Note => self.note_heard(),
                 Heard::Nothing => break,
                 Heard::TheEnd => {
-                    // Or this end's own, if it was ended while somebody slept.
-                    if !Half::Reading.is_ended(&self.view().own) {
-                        self.note_gone();
-                    }
+                    self.note_the_end();
                     break;
                 }
             }
         }
         Ok(())
+    }
+
+    /// The lifeline has ended: the peer has, or this end, if it was ended while somebody slept.
+    fn note_the_end(&self) {
+        if !Half::Reading.is_ended(&self.view().own) {
+            self.note_gone();
+        }
+    }
+
+    /// Whether the descriptors of a note could be taken by somebody who waits for something else.
+    fn has_room_for_fds(&self, line: &Line<'_>) -> bool {
+        let _alone = ROOM.lock().unwrap_or_else(PoisonError::into_inner);
+        table::look_for_room(MAX_FDS, line.fd).is_ok()
     }
 
     fn take_note(
@@ -418,21 +467,17 @@ impl Ring {
         })
     }
 
-    /// Takes the notes that have come, in a call that passes by.
-    pub(super) fn hear_passing(&self, line: &Line<'_>, direction: Direction) -> io::Result<()> {
-        self.hear(line, direction, Listener::Passing)
-    }
-
-    /// Descriptors are sent when the bytes of those before were written: else somebody floods us with them.
-    fn check_held(&self, line: &Line<'_>, lifeline: &mut Lifeline) -> io::Result<()> {
+    /// Descriptors are sent when the bytes of those before were written, and taken with their own: else somebody floods us
+    /// with them.
+    fn check_held(&self, line: &Line<'_>, head: u64, lifeline: &mut Lifeline) -> io::Result<()> {
         let is_full = !lifeline.has_room();
-        match lifeline.next_batch() {
-            Some(first) if is_full && !self.view().has_written_beyond(first.at) => {
-                let at = first.at;
-                Err(self.poison(line, Poisoned::FdsMisplaced { at, head: at }))
-            }
-            _ => Ok(()),
+        let Some(first) = lifeline.next_batch() else { return Ok(()) };
+        let is_early = is_full && !self.view().has_written_beyond(first.at);
+        if is_early || is_behind(first.at, head) {
+            let at = first.at;
+            return Err(self.poison(line, Poisoned::FdsMisplaced { at, head }));
         }
+        Ok(())
     }
 
     /// Whether somebody may be polling for the other direction who has not been left a note.
@@ -456,7 +501,15 @@ impl Ring {
 }
 
 /// More notes than the socket of an honest peer holds (278, of 768 bytes each in the kernel's count, of 212,992).
-const MOST_NOTES: u64 = 512;
+pub(super) const MOST_NOTES: u64 = 512;
+
+/// What has been read when somebody begins to listen.
+#[derive(Clone, Copy, Debug)]
+struct ReadSoFar {
+    /// Up to where; by our own number, which the peer cannot write.
+    head: u64,
+    is_batch_due: bool,
+}
 
 /// How many notes are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use streampipe_wire::Note;
 use super::lifeline::{Doorbell, send_note};
 use super::ring::{Line, Ring, Writer};
 use super::waiting::{Direction, SLICE};
-use crate::end::Waiting;
+use crate::end::{Life, Waiting};
 
 /// How much is copied before it is published: the peer copies it out while the next piece comes in.
 const PIECE: usize = 32 << 10;
@@ -89,7 +89,7 @@ impl Ring {
         written: Range<usize>,
         wanted: u64,
     ) -> io::Result<Option<usize>> {
-        let mut writer = self.open_writer(line)?;
+        let Some(mut writer) = self.open_writer(line)? else { return Ok(None) };
         if written.is_empty() {
             return Ok(Some(0));
         }
@@ -100,13 +100,19 @@ impl Ring {
         Ok((more > 0).then_some(more))
     }
 
-    /// The writer, if there is anybody to write to.
+    /// The writer, if there is anybody to write to. `None` if somebody writes in place.
     #[inline]
-    pub(super) fn open_writer(&self, line: &Line<'_>) -> io::Result<MutexGuard<'_, Writer>> {
+    pub(super) fn open_writer(
+        &self,
+        line: &Line<'_>,
+    ) -> io::Result<Option<MutexGuard<'_, Writer>>> {
         let mut writer = self.writer(line)?;
         let view = self.view();
         if Half::Writing.is_ended(&view.own) || Half::Reading.is_ended(&view.peer) {
             return Err(broken_pipe());
+        }
+        if writer.lending.is_lent() {
+            return Ok(None);
         }
         let closings = closings(&view);
         writer.unread += 1;
@@ -114,7 +120,7 @@ impl Ring {
             writer.closings = closings;
             self.look_whether_anybody_reads(&mut writer, line)?;
         }
-        Ok(writer)
+        Ok(Some(writer))
     }
 
     /// A system call, but where the peer goes on reading.
@@ -206,7 +212,10 @@ impl Ring {
             })?;
             match (sent, waiting) {
                 (Some(sent), _) => return Ok(sent),
-                (None, Waiting::Never) => return Err(io::ErrorKind::WouldBlock.into()),
+                (None, Waiting::Never) => {
+                    self.check_life(line)?;
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
                 // There is room in the ring, and none in the socket, or all marks are in use, which nobody tells of.
                 (None, _) => {
                     let slice = std::time::Instant::now() + SLICE;
@@ -216,8 +225,22 @@ impl Ring {
                     if waiting.is_over() {
                         return Err(io::ErrorKind::TimedOut.into());
                     }
+                    self.check_life(line)?;
                 }
             }
+        }
+    }
+
+    /// Fails if nobody will make room any more: all copies of the other end are closed, or the process that is watched is
+    /// gone, whoever else has a copy.
+    #[cold]
+    pub(super) fn check_life(&self, line: &Line<'_>) -> io::Result<()> {
+        if self.look_whether_gone(line)? {
+            return Err(broken_pipe());
+        }
+        match line.watch {
+            Some(watch) if watch.life()? == Life::Gone => Err(watch.gone().into()),
+            _ => Ok(()),
         }
     }
 
@@ -229,7 +252,7 @@ impl Ring {
         fds: &[BorrowedFd<'_>],
         wanted: u64,
     ) -> io::Result<Option<Option<usize>>> {
-        let mut writer = self.open_writer(line)?;
+        let Some(mut writer) = self.open_writer(line)? else { return Ok(None) };
         if self.space(&mut writer, line, wanted)? < wanted {
             return Ok(None);
         }
@@ -262,6 +285,6 @@ impl Ring {
     }
 }
 
-fn broken_pipe() -> io::Error {
+pub(super) fn broken_pipe() -> io::Error {
     io::Error::from_raw_os_error(numbers::EPIPE)
 }

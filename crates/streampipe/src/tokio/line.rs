@@ -144,6 +144,8 @@ impl Line {
     }
 
     pub(super) fn shutdown(&self, how: std::net::Shutdown) -> io::Result<()> {
-        self.core().shutdown(how)
+        self.core().shutdown(how)?;
+        self.ready.tell_of_end();
+        Ok(())
     }
 }

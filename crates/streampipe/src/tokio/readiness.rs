@@ -82,6 +82,11 @@ impl<T: HasEnd> Readiness<T> {
         }
     }
 
+    /// Has everybody who waits for a ring try again: a direction was ended, of which the lifeline says nothing.
+    pub(super) fn tell_of_end(&self) {
+        self.audience.tell();
+    }
+
     /// How hastily to receive: what is held does not make the socket ready.
     pub(super) fn haste(&self) -> Haste {
         if self.get().end().holds_something() { Haste::Now } else { Haste::WhenReady }
@@ -365,10 +370,14 @@ impl Audience {
         let before = end.notes_heard();
         let done = attempt();
         if end.notes_heard() != before {
-            self.heard.notify_waiters();
-            self.polls.wake_all();
+            self.tell();
         }
         done
+    }
+
+    fn tell(&self) {
+        self.heard.notify_waiters();
+        self.polls.wake_all();
     }
 }
 

@@ -105,7 +105,9 @@ impl Stream {
         if how != Shutdown::Read {
             self.ready.forget_outlet();
         }
-        self.ready.get().shutdown(how)
+        self.ready.get().shutdown(how)?;
+        self.ready.tell_of_end();
+        Ok(())
     }
 
     /// Gives the end back.

@@ -267,7 +267,7 @@ impl Reader {
 
     fn look(end: &End, consumer: &mut Consumer) -> Option<u64> {
         let view = end.view();
-        let available = consumer.available(&view).unwrap() / UNIT;
+        let available = consumer.available(1, &view).unwrap() / UNIT;
         if available > 0 {
             return Some(available);
         }
@@ -275,7 +275,7 @@ impl Reader {
             return None;
         }
         // What it wrote last is there now, if it was not before.
-        Some(consumer.available(&view).unwrap() / UNIT)
+        Some(consumer.available(1, &view).unwrap() / UNIT)
     }
 
     /// Reads so many units that are there.

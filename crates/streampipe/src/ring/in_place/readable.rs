@@ -1,11 +1,11 @@
 use std::io::{self, Read};
-use std::sync::MutexGuard;
 
 use streampipe_sys::region::Trusted;
 
+use super::lending::give_back;
 use crate::end::Waiting;
 use crate::ring::reading::Taking;
-use crate::ring::ring::{Line, Reader, Ring};
+use crate::ring::ring::{Line, Ring};
 use crate::ring::waiting::Direction;
 
 /// What there is in a ring to read, from [`Stream::readable`](crate::Stream::readable).
@@ -35,7 +35,8 @@ use crate::ring::waiting::Direction;
 pub struct Readable<'end> {
     ring: &'end Ring,
     line: Line<'end>,
-    reader: MutexGuard<'end, Reader>,
+    /// Where it begins.
+    position: u64,
     /// How much there is in all.
     len: usize,
     /// How much of it was read or skipped.
@@ -49,15 +50,19 @@ impl Ring {
         line: Line<'end>,
         waiting: Waiting,
     ) -> io::Result<Readable<'end>> {
-        let (reader, len) =
+        let (position, len) =
             self.patiently(&line, Direction::Reading { due: 0 }, waiting, || {
-                let Some((mut reader, mut len)) = self.open_reader(&line)? else { return Ok(None) };
+                let all = self.capacity() as u64;
+                let Some((mut reader, mut len)) = self.open_reader(all, &line)? else {
+                    return Ok(None);
+                };
                 if len > 0 && reader.consumer.batches_left() > 0 {
                     len = self.meet_batch(&mut reader, &line, Taking::Bytes, len)?.1;
                 }
-                Ok(Some((reader, len)))
+                reader.lending.lend();
+                Ok(Some((reader.consumer.head(), len)))
             })?;
-        Ok(Readable { ring: self, line, reader, len: len as usize, read: 0 })
+        Ok(Readable { ring: self, line, position, len: len as usize, read: 0 })
     }
 }
 
@@ -110,7 +115,7 @@ impl Readable<'_> {
     /// it meanwhile. It is not read by that: [`skip`](Self::skip) it.
     #[must_use]
     pub fn as_slices(&self, trusted: Trusted) -> [&[u8]; 2] {
-        let position = self.reader.consumer.head().wrapping_add(self.read as u64);
+        let position = self.position.wrapping_add(self.read as u64);
         self.ring.region.slices(self.ring.owner.other(), position, self.len(), trusted)
     }
 
@@ -123,7 +128,7 @@ impl Read for Readable<'_> {
     #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = buffer.len().min(self.len());
-        let position = self.reader.consumer.head().wrapping_add(self.read as u64);
+        let position = self.position.wrapping_add(self.read as u64);
         self.ring.region.read(self.ring.owner.other(), position, &mut buffer[..len]);
         self.read += len;
         Ok(len)
@@ -132,9 +137,12 @@ impl Read for Readable<'_> {
 
 impl Drop for Readable<'_> {
     fn drop(&mut self) {
-        if self.read > 0 {
-            self.ring.release(&mut self.reader, self.read as u64, &self.line);
+        let mut reader = self.ring.lock_reader();
+        // Elsewhere if another process has read through a copy of this end: it gave this back, too.
+        if self.read > 0 && reader.consumer.head() == self.position {
+            self.ring.release(&mut reader, self.read as u64, &self.line);
         }
+        give_back(reader, &self.ring.reader_back);
     }
 }
 

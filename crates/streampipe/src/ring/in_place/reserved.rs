@@ -1,9 +1,12 @@
 use std::io::{self, IoSlice, Write};
-use std::sync::MutexGuard;
 
+use streampipe_ring::Half;
+
+use super::lending::give_back;
 use crate::end::Waiting;
-use crate::ring::ring::{Line, Ring, Writer};
+use crate::ring::ring::{Line, Ring};
 use crate::ring::waiting::Direction;
+use crate::ring::writing::broken_pipe;
 
 /// Room in a ring to write to, from [`Stream::reserve`](crate::Stream::reserve): what is put there the peer sees all at
 /// once, when it is committed.
@@ -21,7 +24,7 @@ use crate::ring::waiting::Direction;
 /// let mut room = ours.reserve(64)?;
 /// room.write_at(4, b"body");
 /// room.write_at(0, &4_u32.to_le_bytes());
-/// room.commit(8);
+/// room.commit(8)?;
 ///
 /// let mut heard = [0; 8];
 /// theirs.read_exact(&mut heard)?;
@@ -32,7 +35,8 @@ use crate::ring::waiting::Direction;
 pub struct Reserved<'end> {
     ring: &'end Ring,
     line: Line<'end>,
-    writer: MutexGuard<'end, Writer>,
+    /// Where it begins.
+    position: u64,
     len: usize,
     /// Where `write` goes on.
     filled: usize,
@@ -51,13 +55,17 @@ impl Ring {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let wanted = len as u64;
-        let writer = self.patiently(&line, Direction::Writing { wanted }, waiting, || {
-            let mut writer = self.open_writer(&line)?;
+        let position = self.patiently(&line, Direction::Writing { wanted }, waiting, || {
+            let Some(mut writer) = self.open_writer(&line)? else { return Ok(None) };
             let space = writer.producer.space(wanted, &self.view());
             let space = space.map_err(|corrupt| self.poison(&line, corrupt.into()))?;
-            Ok((space >= wanted).then_some(writer))
+            if space < wanted {
+                return Ok(None);
+            }
+            writer.lending.lend();
+            Ok(Some(writer.producer.tail()))
         })?;
-        Ok(Reserved { ring: self, line, writer, len, filled: 0 })
+        Ok(Reserved { ring: self, line, position, len, filled: 0 })
     }
 }
 
@@ -83,7 +91,7 @@ impl Reserved<'_> {
     pub fn write_at(&mut self, at: usize, bytes: &[u8]) {
         let fits = at.checked_add(bytes.len()).is_some_and(|end| end <= self.len);
         assert!(fits, "{} bytes at {at} do not fit into {}", bytes.len(), self.len);
-        let position = self.writer.producer.tail().wrapping_add(at as u64);
+        let position = self.position.wrapping_add(at as u64);
         self.ring.region.write(self.ring.owner, position, bytes);
     }
 
@@ -92,16 +100,33 @@ impl Reserved<'_> {
     /// Of what was not written to since it was reserved, the peer reads what was there before: bytes that it has read
     /// already, or zeros.
     ///
-    /// A peer that is gone is told of by the next call: what is published here is read by nobody then.
+    /// # Errors
+    ///
+    /// As `write`: `BrokenPipe` if the peer is known to be gone, or if writing was ended meanwhile, and then nothing is
+    /// published. Of a peer that goes now, the next call tells.
     ///
     /// # Panics
     ///
     /// If it is more than was reserved.
-    pub fn commit(mut self, len: usize) {
+    pub fn commit(self, len: usize) -> io::Result<()> {
         assert!(len <= self.len, "{len} bytes of {}", self.len);
-        if len > 0 {
-            let _ = self.ring.publish(&mut self.writer, len as u64, &self.line);
+        let mut writer = self.ring.writer(&self.line)?;
+        if Half::Writing.is_ended(&self.ring.view().own) {
+            return Err(broken_pipe());
         }
+        if writer.producer.tail() != self.position {
+            return Err(io::Error::other("another process wrote through a copy of this end"));
+        }
+        if len > 0 {
+            self.ring.publish(&mut writer, len as u64, &self.line)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        give_back(self.ring.lock_writer(), &self.ring.writer_back);
     }
 }
 

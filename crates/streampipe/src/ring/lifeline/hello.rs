@@ -39,6 +39,7 @@ impl Ring {
             if waiting.is_over() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
+            self.check_life(line)?;
         }
     }
 
@@ -46,8 +47,8 @@ impl Ring {
     pub(crate) fn recv_hello(&self, line: &Line<'_>, waiting: Waiting) -> io::Result<Hello> {
         self.patiently(line, Direction::Reading { due: 0 }, waiting, || {
             // It was sent before any byte that is there now.
-            let there = self.open_reader(line)?.map(|(_, available)| available);
-            self.hear_passing(line, Direction::Reading { due: 0 })?;
+            let there = self.open_reader(1, line)?.map(|(_, available)| available);
+            self.hear_hello(line)?;
             if let Some(sender) = self.lifeline().take_hello() {
                 return Ok(Some(Hello::Said(sender)));
             }

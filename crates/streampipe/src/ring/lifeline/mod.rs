@@ -7,4 +7,6 @@ mod notes;
 pub(crate) use hello::Hello;
 pub(crate) use memory::{Unusable, receive_ring, send_memory};
 
-pub(super) use notes::{Batch, Doorbell, Heard, Lifeline, Trouble, ring_bell, send_note};
+pub(super) use notes::{
+    Batch, Doorbell, Heard, Lifeline, Trouble, is_behind, ring_bell, send_note,
+};

@@ -125,9 +125,26 @@ impl Lifeline {
         self.batches.pop_front()
     }
 
+    /// Closes what belonged to bytes that were read by a copy of this end in another process.
+    pub(in crate::ring) fn forget_before(&mut self, position: u64) {
+        while self.next_batch().is_some_and(|next| is_behind(next.at, position)) {
+            self.take_batch();
+        }
+    }
+
+    pub(in crate::ring) fn has_hello(&self) -> bool {
+        self.hello.is_some()
+    }
+
     pub(in crate::ring) fn take_hello(&mut self) -> Option<Option<Box<Sender>>> {
         self.hello.take()
     }
+}
+
+/// Whether one position comes before another.
+pub(in crate::ring) fn is_behind(one: u64, other: u64) -> bool {
+    let by = other.wrapping_sub(one);
+    by != 0 && by < 1 << 63
 }
 
 /// What became of a doorbell.

@@ -301,7 +301,7 @@ fn forks_of_the_victim() {
             assert_eq!((len, fds.len()), (10, 1));
             let mut room = ours.reserve(64).expect("room");
             room.write_at(60, b"end");
-            room.commit(64);
+            room.commit(64).expect("somebody reads");
             ours.write_all(&[7; 100]).expect("room");
             0
         });

@@ -135,7 +135,8 @@ impl Peer {
 
     /// What there is to read, at most so much, copied.
     pub(crate) fn copy_out(&mut self, most: usize) -> Vec<u8> {
-        let there = self.consumer.available(&view_of(&self.memory)).expect("the victim is honest");
+        let there =
+            self.consumer.available(1, &view_of(&self.memory)).expect("the victim is honest");
         let ring = self.memory.ring(Owner::First);
         let from = self.consumer.head() as usize;
         let places = (from..).map(|place| place % self.memory.capacity());

@@ -154,7 +154,7 @@ enum Manner {
     Plausible,
     /// Positions that are right, and for an instant wrong.
     TwoFaced,
-    /// What could be; but the victim's own words, which it must not believe either, are noise.
+    /// What could be; but the victim's own words, which it believes if a copy of it could have written them, are noise.
     Own,
     /// What could be, always: it poisons nothing, and all else goes on.
     Restless,
@@ -177,9 +177,9 @@ impl Manner {
         if self == Self::Idle { 150 } else { 1500 }
     }
 
-    /// Whether a victim that believes only what it must never finds anything wrong.
+    /// Whether a victim never finds anything wrong.
     fn is_right(self) -> bool {
-        matches!(self, Self::Own | Self::Restless | Self::Idle)
+        matches!(self, Self::Restless | Self::Idle)
     }
 }
 
@@ -569,7 +569,7 @@ impl Victim<'_> {
         let at = random.usize(0..len);
         room.write_at(at, &[7; CAPACITY][..len - at]);
         let some = random.usize(0..=len);
-        room.commit(some);
+        room.commit(some)?;
         Ok(self.has_written(some, tally))
     }
 

@@ -8,7 +8,7 @@ fn pair(capacity: usize) -> (Stream, Stream) {
 
 #[test]
 fn what_is_committed_comes_at_once_and_what_is_not_never() {
-    let (mut ours, mut theirs) = pair(4096);
+    let (ours, mut theirs) = pair(4096);
     theirs.set_nonblocking(true).expect("a flag");
     let mut room = ours.reserve(8).expect("room");
     room.write_at(4, b"body");
@@ -20,7 +20,7 @@ fn what_is_committed_comes_at_once_and_what_is_not_never() {
     let mut room = ours.reserve(100).expect("room");
     assert_eq!(room.write(b"head and ").expect("room"), 9);
     assert_eq!(room.write(b"body").expect("room"), 4);
-    room.commit(13);
+    room.commit(13).expect("somebody reads");
     let mut heard = [0; 64];
     assert_eq!(theirs.read(&mut heard).expect("committed"), 13);
     assert_eq!(&heard[..13], b"head and body");
@@ -46,7 +46,7 @@ fn what_was_read_in_place_is_given_back_and_nothing_else() {
 
 #[test]
 fn rooms_and_readings_go_around_the_end_of_the_ring() {
-    let (mut ours, mut theirs) = pair(4096);
+    let (ours, theirs) = pair(4096);
     let mut expected = 0_u64;
     for turn in 0..5000_u64 {
         let len = 8 * (1 + turn as usize % 400);
@@ -54,7 +54,7 @@ fn rooms_and_readings_go_around_the_end_of_the_ring() {
         for at in (0..len).step_by(8) {
             room.write_at(at, &(expected + at as u64).to_le_bytes());
         }
-        room.commit(len);
+        room.commit(len).expect("somebody reads");
         let mut there = theirs.readable().expect("something");
         assert_eq!(there.len(), len);
         if turn % 2 == 0 {
@@ -76,20 +76,20 @@ fn rooms_and_readings_go_around_the_end_of_the_ring() {
 
 #[test]
 fn more_than_the_ring_holds_is_refused_and_all_of_it_is_not() {
-    let (mut ours, mut theirs) = pair(4096);
+    let (ours, theirs) = pair(4096);
     assert_eq!(ours.reserve(4097).expect_err("too much").kind(), ErrorKind::InvalidInput);
-    ours.reserve(4096).expect("all of it").commit(4096);
+    ours.reserve(4096).expect("all of it").commit(4096).expect("published");
     ours.set_nonblocking(true).expect("a flag");
     assert_eq!(ours.reserve(1).expect_err("full").kind(), ErrorKind::WouldBlock);
     let mut there = theirs.readable().expect("something");
     there.skip(1);
     there.release();
-    ours.reserve(1).expect("room again").commit(1);
+    ours.reserve(1).expect("room again").commit(1).expect("published");
 }
 
 #[test]
 fn the_end_is_nothing_to_read() {
-    let (ours, mut theirs) = pair(4096);
+    let (ours, theirs) = pair(4096);
     drop(ours);
     assert!(theirs.readable().expect("the end").is_empty());
     assert_eq!(theirs.reserve(1).expect_err("nobody reads").kind(), ErrorKind::BrokenPipe);
@@ -97,7 +97,7 @@ fn the_end_is_nothing_to_read() {
 
 #[test]
 fn a_socket_has_nothing_in_place() {
-    let (mut ours, mut theirs) = streampipe::pair().expect("a pair");
+    let (ours, theirs) = streampipe::pair().expect("a pair");
     assert_eq!(ours.reserve(1).expect_err("a socket").kind(), ErrorKind::Unsupported);
     assert_eq!(theirs.readable().expect_err("a socket").kind(), ErrorKind::Unsupported);
 }
