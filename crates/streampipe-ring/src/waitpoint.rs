@@ -21,6 +21,13 @@ impl Waitpoint {
         position.load(Relaxed).wrapping_sub(self.seen) >= self.by
     }
 
+    /// How far the peer's position is beyond where it was.
+    #[inline]
+    #[must_use]
+    pub fn passed_by<W: Word>(self, position: &W) -> u64 {
+        position.load(Relaxed).wrapping_sub(self.seen)
+    }
+
     /// Where the peer was.
     #[inline]
     #[must_use]

@@ -218,6 +218,25 @@ impl Region {
         let _ = line;
     }
 
+    /// Has the processor fetch the line of a position for itself alone, to be written soon.
+    #[inline]
+    pub fn fetch_to_write(&self, owner: Owner, position: u64) {
+        let (at, _) = self.place(position, 0);
+        // SAFETY: `at` is within the ring.
+        let line = unsafe { self.ring(owner).add(at) };
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        // SAFETY: a hint, which touches nothing; processors that do not know it do nothing.
+        unsafe {
+            std::arch::asm!(
+                "prefetchw [{line}]",
+                line = in(reg) line.as_ptr(),
+                options(nostack, preserves_flags),
+            );
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        let _ = line;
+    }
+
     /// Borrows published bytes, in two pieces if they go around the end of the ring.
     ///
     /// # Panics

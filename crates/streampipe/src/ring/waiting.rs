@@ -38,8 +38,19 @@ const SHORT: Duration = Duration::from_millis(20);
 /// How often somebody who never sleeps looks at the lifeline.
 const AWAKE: Duration = Duration::from_millis(1);
 
+/// So many bytes are worth coming for: a reader does not linger for more.
+const ENOUGH: u64 = 4096;
+
 /// After how many looks at a word the clock is asked.
 const LOOKS: u32 = 32;
+
+/// When news came to somebody who was awake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Came {
+    AtOnce,
+    Later,
+    Nothing,
+}
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,33 +194,65 @@ impl Ring {
             Some(deadline) => budget.min(deadline.saturating_duration_since(Instant::now())),
             None => budget,
         };
-        let has_news = self.look_out(line, direction, budget)?;
-        if has_news {
-            spin.was_worth_it()
-        } else {
-            spin.was_in_vain()
+        let point = self.waitpoint(line, direction)?;
+        let came = self.look_out(line, direction, point, budget)?;
+        match came {
+            Came::AtOnce => {
+                spin.was_worth_it();
+                if direction.is_reading() {
+                    self.linger(point, spin);
+                }
+            }
+            Came::Later => spin.was_worth_it(),
+            Came::Nothing => spin.was_in_vain(),
         }
-        if !has_news && line.wait == Wait::Spin {
+        if came == Came::Nothing && line.wait == Wait::Spin {
             self.look_whether_gone(line)?;
         }
-        Ok(has_news)
+        Ok(came != Came::Nothing)
+    }
+
+    /// Lets a peer that is writing go on for a while, so that it is not disturbed at each line.
+    fn linger(&self, point: Waitpoint, spin: &mut Spin) {
+        let word = self.awaited(Direction::Reading { due: 0 });
+        let before = point.passed_by(word);
+        let mut there = before;
+        for _ in 0..spin.lingers() {
+            if there >= ENOUGH {
+                return;
+            }
+            for _ in 0..Spin::UNIT {
+                std::hint::spin_loop();
+            }
+            let now = point.passed_by(word);
+            if now == there {
+                return spin.lingering_was_in_vain();
+            }
+            there = now;
+        }
+        if there != before {
+            spin.lingering_paid();
+        }
     }
 
     fn look_out(
         &self,
         line: &Line<'_>,
         direction: Direction,
+        point: Waitpoint,
         budget: Duration,
-    ) -> io::Result<bool> {
-        let point = self.waitpoint(line, direction)?;
+    ) -> io::Result<Came> {
         let word = self.awaited(direction);
         let view = self.view();
         let outlook = Outlook::of(&view);
+        if point.is_reached(word) {
+            return Ok(Came::AtOnce);
+        }
         let start = Instant::now();
         loop {
             for _ in 0..LOOKS {
                 if point.is_reached(word) || outlook.has_ended_since(&view) {
-                    return Ok(true);
+                    return Ok(Came::Later);
                 }
                 if direction.is_reading() {
                     // What is read next comes at the same time as the word that tells of it.
@@ -219,10 +262,10 @@ impl Ring {
             }
             if outlook.has_closed_since(&view) {
                 self.look_whether_gone(line)?;
-                return Ok(true);
+                return Ok(Came::Later);
             }
             if start.elapsed() >= budget {
-                return Ok(false);
+                return Ok(Came::Nothing);
             }
         }
     }

@@ -19,6 +19,11 @@ use crate::end::{Life, Waiting};
 /// How much is copied before it is published: the peer copies it out while the next piece comes in.
 const PIECE: usize = 32 << 10;
 
+/// From so many bytes on a call is long enough for the processor to fetch lines by itself; the fence behind a shorter one
+/// waits until its line has come from the peer's cache, unless it was asked for so far ahead.
+const SMALL: usize = 256;
+const AHEAD: u64 = 512;
+
 /// How often it is looked whether there is room for more descriptors.
 const MARKED: Duration = Duration::from_millis(1);
 
@@ -153,6 +158,9 @@ impl Ring {
                 break;
             }
             self.gather(writer.producer.tail(), parts, range.start..range.start + len);
+            if len <= SMALL && writer.producer.free() >= AHEAD + SMALL as u64 {
+                self.region.fetch_to_write(self.owner, writer.producer.tail().wrapping_add(AHEAD));
+            }
             self.publish(writer, len as u64, line)?;
             range.start += len;
         }

@@ -1,6 +1,5 @@
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use crate::end::Waiting;
@@ -8,7 +7,7 @@ use crate::end::Waiting;
 /// Who works in place in one direction of an end, to the exclusion of others, without a lock: for as long as they like.
 #[derive(Debug, Default)]
 pub(in crate::ring) struct Lending {
-    to: Option<ThreadId>,
+    to: Option<Thread>,
     /// How many wait for it to come back.
     waiting: usize,
 }
@@ -25,12 +24,23 @@ impl Lending {
 
     /// Lends it to this thread.
     pub(super) fn lend(&mut self) {
-        self.to = Some(thread::current().id());
+        self.to = Some(Thread::current());
     }
 
     /// In a fork: who it was lent to may be a thread of the parent's.
     pub(in crate::ring) fn forget(&mut self) {
         *self = Self::default();
+    }
+}
+
+/// A thread that runs. (`thread::current` counts references, which costs more than a lock.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Thread(usize);
+
+impl Thread {
+    fn current() -> Self {
+        thread_local!(static HERE: u8 = const { 0 });
+        Self(HERE.with(|here| std::ptr::from_ref(here).addr()))
     }
 }
 
@@ -57,7 +67,7 @@ pub(in crate::ring) fn wait_until_back<T: Lent>(
 ) -> io::Result<bool> {
     let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(to) = place.lending().to else { return Ok(false) };
-    if to == thread::current().id() {
+    if to == Thread::current() {
         return Err(io::Error::new(io::ErrorKind::Deadlock, IN_PLACE));
     }
     if waiting == Waiting::Never {

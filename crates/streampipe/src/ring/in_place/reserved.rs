@@ -4,7 +4,7 @@ use streampipe_ring::Half;
 
 use super::lending::give_back;
 use crate::end::Waiting;
-use crate::ring::ring::{Line, Ring};
+use crate::ring::ring::{Line, Ring, Writer};
 use crate::ring::waiting::Direction;
 use crate::ring::writing::broken_pipe;
 
@@ -111,16 +111,24 @@ impl Reserved<'_> {
     pub fn commit(self, len: usize) -> io::Result<()> {
         assert!(len <= self.len, "{len} bytes of {}", self.len);
         let mut writer = self.ring.writer(&self.line)?;
+        let published = self.publish(&mut writer, len as u64);
+        // In one go with the publication, instead of a drop of its own.
+        give_back(writer, &self.ring.writer_back);
+        std::mem::forget(self);
+        published
+    }
+
+    fn publish(&self, writer: &mut Writer, bytes: u64) -> io::Result<()> {
         if Half::Writing.is_ended(&self.ring.view().own) {
             return Err(broken_pipe());
         }
         if writer.producer.tail() != self.position {
             return Err(io::Error::other("another process wrote through a copy of this end"));
         }
-        if len > 0 {
-            self.ring.publish(&mut writer, len as u64, &self.line)?;
+        if bytes == 0 {
+            return Ok(());
         }
-        Ok(())
+        self.ring.publish(writer, bytes, &self.line)
     }
 }
 
