@@ -1,7 +1,8 @@
 //! All words and bytes of both ends, at full speed, while the victim makes calls of all kinds.
 //!
-//! The long run, 10^8 calls, some hours: `STREAMPIPE_TEST_CALLS=100000000 cargo test --release -p streampipe --test forks
-//! scribbling_for_hours -- --ignored`. One seed alone: `STREAMPIPE_TEST_SEED=4711` with either.
+//! The long run, 10^8 calls: `cargo test --release -p streampipe --test forks scribbling_at_length -- --ignored`, and fewer
+//! with `STREAMPIPE_TEST_CALLS`. There a ring lives longer and most calls do not wait. One seed alone:
+//! `STREAMPIPE_TEST_SEED=4711` with either.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -26,7 +27,7 @@ use crate::support::{Descriptors, file_with};
 pub(crate) const TESTS: &[crate::Test] =
     &[("scribbling_costs_a_ring_and_nothing_else", scribbling)];
 
-pub(crate) const LONG: &[crate::Test] = &[("scribbling_for_hours", scribbling_for_hours)];
+pub(crate) const LONG: &[crate::Test] = &[("scribbling_at_length", scribbling_at_length)];
 
 /// How many calls a change is tried with.
 const CALLS: u64 = 60_000;
@@ -46,15 +47,33 @@ const PATIENCE: Duration = Duration::from_millis(1);
 /// What is mapped and used once takes memory; more than this is a leak.
 const MOST_MEMORY: u64 = 64 << 20;
 
+/// How long rings live, and how often their calls wait.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// How many calls a ring lives for if it is not poisoned; one that is idle, a tenth.
+    life: u32,
+    /// One setting in so many has the calls that follow wait.
+    waits: u32,
+    /// One call in 40 of so many ends a half, and one refuses descriptors from then on.
+    ends: u16,
+}
+
+/// Half of all calls may wait.
+const BRISK: Pace = Pace { life: 1500, waits: 2, ends: 100 };
+
+/// Few do, for that takes a millisecond each.
+const LONG_LIVED: Pace = Pace { life: 30_000, waits: 128, ends: 4000 };
+
 fn scribbling() {
-    run(CALLS);
+    run(CALLS, BRISK);
 }
 
-fn scribbling_for_hours() {
-    run(std::env::var(HOW_MANY).map_or(100_000_000, |it| it.parse().expect("a number")));
+fn scribbling_at_length() {
+    let calls = std::env::var(HOW_MANY);
+    run(calls.map_or(100_000_000, |it| it.parse().expect("a number")), LONG_LIVED);
 }
 
-fn run(calls: u64) {
+fn run(calls: u64, pace: Pace) {
     let seeds = match std::env::var(ONE) {
         Ok(seed) => {
             let seed = seed.parse().expect("a number");
@@ -65,7 +84,7 @@ fn run(calls: u64) {
     let mut tally = Tally::default();
     let mut first = None;
     for seed in seeds {
-        meet_a_scribbler(seed, &mut tally);
+        meet_a_scribbler(seed, pace, &mut tally);
         let now = resident();
         let first = *first.get_or_insert(now);
         assert!(now < first + MOST_MEMORY, "{now} bytes of memory, which were {first}");
@@ -84,7 +103,7 @@ fn resident() -> u64 {
 }
 
 /// Makes rings, and a process that scribbles on them, one after the other.
-fn meet_a_scribbler(seed: u64, tally: &mut Tally) {
+fn meet_a_scribbler(seed: u64, pace: Pace, tally: &mut Tally) {
     let file = file_with(b"x");
     let open = Descriptors::now().count();
     // Nobody scribbles on this one.
@@ -105,7 +124,7 @@ fn meet_a_scribbler(seed: u64, tally: &mut Tally) {
         let manner = MANNERS[index % MANNERS.len()];
         board_here.begin(index);
         let suffering =
-            Victim { stream: victim, file: &file, board: &board_here, is_poisoned: false };
+            Victim { stream: victim, file: &file, board: &board_here, pace, is_poisoned: false };
         let suffered = suffering.suffer(manner, &mut random, tally);
         suffered.unwrap_or_else(|what| panic!("seed {seed}, ring {index}, {manner:?}: {what}"));
         let most = open + 2 * RINGS + 8 + 2 * 253;
@@ -173,8 +192,8 @@ const MANNERS: [Manner; 6] = [
 
 impl Manner {
     /// How many calls a ring lives for if it is not poisoned.
-    fn life(self) -> u32 {
-        if self == Self::Idle { 150 } else { 1500 }
+    fn life(self, pace: Pace) -> u32 {
+        if self == Self::Idle { pace.life / 10 } else { pace.life }
     }
 
     /// Whether a victim never finds anything wrong.
@@ -419,6 +438,7 @@ struct Victim<'test> {
     stream: Stream,
     file: &'test File,
     board: &'test Board<'test>,
+    pace: Pace,
     is_poisoned: bool,
 }
 
@@ -431,7 +451,7 @@ impl Victim<'_> {
         }
         self.stream.set_write_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
         let mut after = 0;
-        for _ in 0..manner.life() {
+        for _ in 0..manner.life(self.pace) {
             let (start, busy) = (Instant::now(), busy());
             let which = random.u8(0..40);
             let done = self.call(which, random, tally);
@@ -517,7 +537,7 @@ impl Victim<'_> {
             26..=29 => self.read_in_place(random, tally),
             30..=32 => self.write_in_place(len, random, tally),
             33..=35 => {
-                self.stream.set_nonblocking(random.bool())?;
+                self.stream.set_nonblocking(random.u32(0..self.pace.waits) != 0)?;
                 Ok("set")
             }
             36 => {
@@ -534,7 +554,7 @@ impl Victim<'_> {
     }
 
     fn end_something(&mut self, random: &mut Rng) -> io::Result<&'static str> {
-        match random.u16(0..200) {
+        match random.u16(0..self.pace.ends * 2) {
             0 => self.stream.refuse_fds()?,
             1 => self.stream.shutdown(Shutdown::Write)?,
             2 => self.stream.shutdown(Shutdown::Read)?,
