@@ -69,13 +69,14 @@ impl Ring {
         taking: Taking,
     ) -> io::Result<Option<Received>> {
         let wanted: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        let mut unwanted = Vec::new();
         let Some((mut reader, available)) = self.open_reader(wanted as u64, line)? else {
             return Ok(None);
         };
         let mut most = available;
         let mut came = Came::default();
         if most > 0 && reader.consumer.batches_left() > 0 {
-            (came, most) = self.meet_batch(&mut reader, line, taking, most)?;
+            (came, most) = self.meet_batch(&mut reader, line, taking, most, &mut unwanted)?;
         }
         let len = self.copy_out(&mut reader, line, buffers, most);
         Ok(Some(Received { len, full_len: len, fds: came.fds, fds_lost: came.lost, sender: None }))
@@ -163,6 +164,8 @@ impl Ring {
     // --- descriptors ---
 
     /// Descriptors are on their way: those for the next byte, and how many bytes come before the next ones.
+    ///
+    /// What nobody gets is for the caller to close when nothing is locked any more: that can take seconds.
     #[cold]
     pub(super) fn meet_batch(
         &self,
@@ -170,6 +173,7 @@ impl Ring {
         line: &Line<'_>,
         taking: Taking,
         available: u64,
+        unwanted: &mut Vec<OwnedFd>,
     ) -> io::Result<(Came, u64)> {
         let head = reader.consumer.head();
         let before = self.bytes_before_batch(reader, line, available)?;
@@ -199,12 +203,14 @@ impl Ring {
         match taking {
             Taking::Due(due) => {
                 came.lost |= came.fds.len() > due;
-                came.fds.truncate(due);
+                unwanted.extend(came.fds.drain(due.min(count)..));
             }
             _ if line.refuses_fds => {
+                unwanted.append(&mut came.fds);
                 return Err(FdError::Refused { arrived: count, bytes: available as usize }.into());
             }
             _ if came.lost => {
+                unwanted.append(&mut came.fds);
                 return Err(FdError::Lost { arrived: count, bytes: available as usize }.into());
             }
             _ => {}

@@ -116,3 +116,71 @@ impl Spin {
         self.long = SHORT_AGAIN;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{AGAIN, LINGER_AGAIN, LONGEST, MOST, SHORT_AGAIN, Spin};
+
+    #[test]
+    fn five_waits_in_vain_end_it_and_each_64th_tries_again() {
+        let mut spin = Spin::default();
+        let mut awake = Duration::ZERO;
+        let mut tries = 0;
+        while !spin.budget.is_zero() {
+            awake += spin.budget();
+            spin.was_in_vain();
+            tries += 1;
+        }
+        assert_eq!(tries, 5);
+        assert!(awake < MOST * 2, "{awake:?}");
+        for _ in 0..3 {
+            for _ in 1..AGAIN {
+                assert_eq!(spin.budget(), Duration::ZERO);
+            }
+            assert_eq!(spin.budget(), MOST);
+            spin.was_in_vain();
+        }
+    }
+
+    #[test]
+    fn one_success_brings_back_a_little_and_more_bring_back_all() {
+        let mut spin = Spin { budget: Duration::ZERO, ..Spin::default() };
+        spin.was_worth_it();
+        assert!(!spin.budget().is_zero() && spin.budget() < MOST);
+        for _ in 0..8 {
+            spin.was_worth_it();
+        }
+        assert_eq!(spin.budget(), MOST);
+    }
+
+    #[test]
+    fn lingering_goes_on_only_for_as_long_as_it_brings_more() {
+        let mut spin = Spin::default();
+        for _ in 1..LINGER_AGAIN {
+            assert_eq!(spin.lingers(), 0);
+        }
+        assert_eq!(spin.lingers(), 1);
+        for longer in [2, 4, 8, 8] {
+            spin.lingering_paid();
+            assert_eq!(spin.lingers(), longer.min(LONGEST));
+        }
+        spin.lingering_was_in_vain();
+        assert_eq!(spin.lingers(), 0);
+    }
+
+    #[test]
+    fn a_short_sleep_that_was_wrong_is_not_tried_again_at_once() {
+        let mut spin = Spin::default();
+        assert!(spin.sleeps_short_first());
+        spin.short_was_too_short();
+        for _ in 1..SHORT_AGAIN {
+            assert!(!spin.sleeps_short_first());
+        }
+        assert!(spin.sleeps_short_first());
+        spin.short_sleep_moved_us();
+        let long = std::iter::from_fn(|| (!spin.sleeps_short_first()).then_some(())).count();
+        assert_eq!(long as u32, AGAIN - 1);
+    }
+}

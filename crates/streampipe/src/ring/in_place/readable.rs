@@ -53,11 +53,13 @@ impl Ring {
         let (position, len) =
             self.patiently(&line, Direction::Reading { due: 0 }, waiting, || {
                 let all = self.capacity() as u64;
+                let mut unwanted = Vec::new();
                 let Some((mut reader, mut len)) = self.open_reader(all, &line)? else {
                     return Ok(None);
                 };
                 if len > 0 && reader.consumer.batches_left() > 0 {
-                    len = self.meet_batch(&mut reader, &line, Taking::Bytes, len)?.1;
+                    let taking = Taking::Bytes;
+                    len = self.meet_batch(&mut reader, &line, taking, len, &mut unwanted)?.1;
                 }
                 reader.lending.lend();
                 Ok(Some((reader.consumer.head(), len)))

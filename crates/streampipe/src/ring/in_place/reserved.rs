@@ -102,8 +102,8 @@ impl Reserved<'_> {
     ///
     /// # Errors
     ///
-    /// As `write`: `BrokenPipe` if the peer is known to be gone, or if writing was ended meanwhile, and then nothing is
-    /// published. Of a peer that goes now, the next call tells.
+    /// As `write`: `BrokenPipe` if the peer is known to be gone, or if writing was ended meanwhile; `Other` if another process
+    /// wrote meanwhile through a copy of this end. Nothing is published then. Of a peer that goes now, the next call tells.
     ///
     /// # Panics
     ///

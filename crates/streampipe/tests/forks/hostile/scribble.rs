@@ -502,6 +502,8 @@ impl Victim<'_> {
             ErrorKind::TimedOut => Ok("timed out"),
             ErrorKind::BrokenPipe => Ok("broken pipe"),
             ErrorKind::ConnectionReset => Ok("reset"),
+            // Of a commit: it looks as if a copy of the victim had written.
+            ErrorKind::Other if !manner.is_right() => Ok("overtaken"),
             _ => Err(format!("an error that is not documented: {error:?}")),
         }
     }
