@@ -116,6 +116,8 @@ impl Ring {
         waiting: Waiting,
         call: &mut dyn FnMut() -> io::Result<Option<T>>,
     ) -> io::Result<T> {
+        // In front of the turn: it may be of one who waits for what this very thread has.
+        self.wait_until_back(direction, waiting)?;
         let mut spin = self.take_turn(direction, waiting)?;
         self.view().show_processor(processor());
         let mut has_news = false;
