@@ -7,6 +7,8 @@ mod calls;
 mod children;
 /// What is written in place, and read.
 mod in_place;
+/// Who waits for what somebody writes in place, or reads.
+mod lent;
 /// Who polls the descriptor.
 mod polled;
 /// Threads that share an end.
