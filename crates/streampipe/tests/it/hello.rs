@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use streampipe::os::linux::{EndExt, PeerExt};
 use streampipe::{Child, Command, FdError, NoHello, Peer, SeqPacket, Stream, inherited, pair};
 
+use crate::engines::{self, tests_of_engines};
 use crate::support::{self, Descriptors, tests_alone};
 
 const HELLO: &[u8] = b"hello 1\n";
@@ -96,6 +97,31 @@ fn is_root(what: &str) -> bool {
         support::skip(what, "only root can start a program as another user");
     }
     is_root
+}
+
+tests_of_engines! {
+    fn a_hello_is_heard_in_front_of_bytes_that_are_there_already() {
+        for waits in [true, false] {
+            let (ours, mut theirs) = engines::pair().expect("a pair");
+            ours.attest().expect("a socket");
+            theirs.send_hello().expect("room");
+            theirs.write_all(b"x").expect("room");
+            ours.set_nonblocking(!waits).expect("a flag");
+            assert!(is_this_process(&ours.recv_hello().expect("it came first")));
+            reads(&ours, b"x");
+        }
+    }
+
+    fn a_hello_is_heard_in_front_of_descriptors_that_are_there_already() {
+        let (ours, theirs) = engines::pair().expect("a pair");
+        ours.attest().expect("a socket");
+        theirs.send_hello().expect("room");
+        theirs.send_fds(b"x", &[std::io::stderr().as_fd()]).expect("room");
+        assert!(is_this_process(&ours.recv_hello().expect("it came first")));
+        let mut buffer = [0; 8];
+        let (len, fds) = ours.recv_fds(&mut buffer).expect("a descriptor");
+        assert_eq!((&buffer[..len], fds.len()), (&b"x"[..], 1));
+    }
 }
 
 tests_alone! {

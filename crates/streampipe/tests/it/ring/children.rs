@@ -2,8 +2,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 
+use streampipe::os::linux::EndExt;
 use streampipe::{Builder, Command, Engine, PeerGone};
 
+use crate::spawn::helpers::eventually;
 use crate::support::{skip, tests_alone};
 
 /// Says which part a child plays.
@@ -30,6 +32,10 @@ fn the_part_of_a_child() {
             parent.write_all(text.as_bytes()).expect("the parent reads");
         }
         "hello" => parent.send_hello().expect("the parent listens"),
+        "hello and more" => {
+            parent.send_hello().expect("the parent listens");
+            parent.write_all(b"x").expect("room");
+        }
         "exit with unread bytes" => {
             parent.write_all(b"last words").expect("the parent reads");
             std::process::exit(0);
@@ -79,6 +85,18 @@ tests_alone! {
         let mut child = worker("hello").expect_hello().spawn().expect("it starts");
         let peer = child.stream().recv_hello().expect("the child says hello");
         assert!(peer.is(&child));
+        assert!(child.wait().expect("it ends").success());
+    }
+
+    fn a_hello_of_a_child_is_heard_in_front_of_bytes_that_are_there_already() {
+        let mut child = worker("hello and more").expect_hello().spawn().expect("it starts");
+        let stream = child.stream();
+        assert!(eventually(|| stream.bytes_queued().expect("an end") == 1), "it says more");
+        let peer = child.stream().recv_hello().expect("it came first");
+        assert!(peer.is(&child));
+        let mut heard = String::new();
+        child.stream().read_to_string(&mut heard).expect("the end");
+        assert_eq!(heard, "x");
         assert!(child.wait().expect("it ends").success());
     }
 
