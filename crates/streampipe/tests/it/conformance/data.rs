@@ -140,6 +140,20 @@ tests_of_engines! {
         hears_no_more(&b);
     }
 
+    fn a_read_of_a_stream_takes_what_has_come_since_the_one_before() {
+        let (a, b) = stream();
+        for turn in 0..3000_u32 {
+            let [one, two, three, four] = turn.to_ne_bytes();
+            say(&a, &[one, two]);
+            let mut buffer = [0; 8];
+            assert_eq!(b.recv(&mut buffer[..1]).unwrap(), 1);
+            say(&a, &[three, four]);
+            assert_eq!(b.recv(&mut buffer[1..]).unwrap(), 3, "all that there is");
+            assert_eq!(buffer[..4], turn.to_ne_bytes());
+        }
+        hears_no_more(&b);
+    }
+
     fn a_stream_never_counts_beyond_the_buffer() {
         let (a, b) = stream();
         say(&a, b"0123456789");

@@ -46,6 +46,7 @@
 //! | D, Q: a message longer than the buffer | `a_packet_longer_than_the_buffer_is_an_error_with_both_lengths` |
 //! |  | `a_packet_error_is_the_kind_of_error_that_bad_data_are` |
 //! | D, Q: the same size or less | `a_packet_of_the_buffers_length_or_less_is_whole` |
+//! | the same: what came between two reads | `a_read_of_a_stream_takes_what_has_come_since_the_one_before` |
 //! | S never counts beyond the buffer | `a_stream_never_counts_beyond_the_buffer` |
 //! | D: messages of 0 bytes | `every_empty_datagram_arrives_by_itself` |
 //! | Q: messages of 0 bytes are refused | `seqpacket_refuses_to_send_an_empty_packet` |
