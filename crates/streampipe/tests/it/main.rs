@@ -2,6 +2,9 @@
 
 /// A process of its own for each test, and a look at what it leaves behind.
 mod support;
+/// A peer that is trusted.
+#[path = "../../../streampipe-sys/tests/shared/trusted.rs"]
+mod trusted;
 
 /// What streams do, with each engine.
 mod engines;

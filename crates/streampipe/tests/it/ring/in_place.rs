@@ -2,6 +2,8 @@ use std::io::{ErrorKind, Read, Write};
 
 use streampipe::{Builder, Engine, Stream};
 
+use crate::trusted::trusted;
+
 fn pair(capacity: usize) -> (Stream, Stream) {
     Builder::new().engine(Engine::Ring).capacity(capacity).pair().expect("a pair")
 }
@@ -42,6 +44,50 @@ fn what_was_read_in_place_is_given_back_and_nothing_else() {
     let mut rest = [0; 5];
     theirs.read_exact(&mut rest).expect("there");
     assert_eq!(&rest, b"three");
+}
+
+#[test]
+fn a_look_in_place_is_at_all_that_has_come_by_then() {
+    let (mut ours, theirs) = pair(4096);
+    ours.write_all(b"abc").expect("room");
+    let mut there = theirs.readable().expect("something");
+    there.skip(1);
+    ours.write_all(b"d").expect("room");
+    assert_eq!(there.len(), 2, "not what comes while it is looked at");
+    there.release();
+    ours.write_all(b"ef").expect("room");
+    let mut there = theirs.readable().expect("something");
+    assert_eq!(there.len(), 5);
+    let mut rest = [0; 5];
+    there.read_exact(&mut rest).expect("there");
+    assert_eq!(&rest, b"bcdef");
+}
+
+#[test]
+fn a_trusted_peers_bytes_are_borrowed_in_two_pieces_around_the_end() {
+    let (mut ours, mut theirs) = pair(4096);
+    let lens = |[one, two]: [&[u8]; 2]| (one.len(), two.len());
+    let bytes: Vec<u8> = (0..200).collect();
+    ours.write_all(&[7; 4000]).expect("room");
+    theirs.read_exact(&mut [0; 4000]).expect("there");
+    ours.write_all(&bytes).expect("room");
+    let mut there = theirs.readable().expect("something");
+    assert_eq!(lens(there.as_slices(trusted())), (96, 104));
+    assert_eq!(there.as_slices(trusted()).concat(), bytes);
+    // It was not read by that.
+    assert_eq!(there.len(), 200);
+    for (skipped, expected) in [(90, (6, 104)), (6, (104, 0)), (4, (100, 0)), (100, (0, 0))] {
+        there.skip(skipped);
+        assert_eq!(lens(there.as_slices(trusted())), expected, "{skipped} more skipped");
+        assert_eq!(there.as_slices(trusted()).concat(), bytes[200 - there.len()..]);
+    }
+    there.release();
+    // All of the ring, from where it is now.
+    let bytes: Vec<u8> = (0..4096_u32).map(|at| (at ^ at >> 8) as u8).collect();
+    ours.write_all(&bytes).expect("room");
+    let there = theirs.readable().expect("something");
+    assert_eq!(lens(there.as_slices(trusted())), (4096 - 104, 104));
+    assert_eq!(there.as_slices(trusted()).concat(), bytes);
 }
 
 #[test]
