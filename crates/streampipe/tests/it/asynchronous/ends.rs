@@ -3,10 +3,10 @@ use std::os::fd::AsFd;
 
 use rustix::fs::OFlags;
 use streampipe::tokio::{Child, SeqPacket, Stream};
-use streampipe::{Command, FdError, PeerGone};
+use streampipe::{Command, FdError, PeerGone, RecvError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{block_on, pair};
+use super::{block_on, pair, raw_pairs, soon};
 use crate::engines::tests_of_engines;
 use crate::messages::{borrowed, files, number_in};
 use crate::support::tests_alone;
@@ -65,6 +65,38 @@ tests_of_engines! {
                 assert!(!flags.contains(OFlags::NONBLOCK));
             }
         });
+    }
+
+    fn a_task_that_receives_is_told_that_another_ended_its_direction() {
+        for how in [Shutdown::Read, Shutdown::Both] {
+            block_on(soon(async {
+                let (ours, _theirs) = pair().expect("a pair");
+                let mut buffer = [0; 8];
+                let ending = async {
+                    tokio::task::yield_now().await;
+                    ours.end_direction(how).expect("ours");
+                };
+                let (received, ()) = tokio::join!(ours.recv_fds(&mut buffer), ending);
+                let (len, fds) = received.expect("the end");
+                assert_eq!((len, fds.len()), (0, 0));
+            }));
+        }
+    }
+
+    fn a_channel_that_receives_is_told_that_another_task_ended_its_direction() {
+        for how in [Shutdown::Read, Shutdown::Both] {
+            block_on(soon(async {
+                for (ours, _theirs) in raw_pairs() {
+                    let ending = async {
+                        tokio::task::yield_now().await;
+                        ours.shutdown(how).expect("ours");
+                    };
+                    let (received, ()) = tokio::join!(ours.recv(), ending);
+                    let error = received.expect_err("the end");
+                    assert!(matches!(error, RecvError::Closed), "{error}");
+                }
+            }));
+        }
     }
 
     fn a_writer_notices_that_the_peer_reads_no_more() {
