@@ -29,8 +29,12 @@ impl Ring {
             // As for bytes: not to a peer that is gone.
             drop(self.open_writer(line)?);
             match send_note(line.fd, Note::Hello, &[]) {
-                Err(error)
-                    if error.kind() == io::ErrorKind::WouldBlock && waiting != Waiting::Never => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.check_life(line)?;
+                    if waiting == Waiting::Never {
+                        return Err(error);
+                    }
+                }
                 done => return done,
             }
             let slice = std::time::Instant::now() + SLICE;
@@ -39,7 +43,6 @@ impl Ring {
             if waiting.is_over() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            self.check_life(line)?;
         }
     }
 
