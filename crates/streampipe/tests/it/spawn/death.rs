@@ -1,11 +1,12 @@
 //! P6: a known peer's death is noticed by every blocked call, whoever keeps a copy of its end.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use streampipe::os::linux::EndExt;
-use streampipe::{Child, Stdio, Stream, copy_both, pair};
+use streampipe::{Child, Command, Engine, Stdio, Stream, Wait, copy_both, inherited, pair};
 
 use super::helpers::{
     HANG, LeftBehind, PROMPTLY, Sleeper, all_of, await_end, eventually, gone, line, sh,
@@ -21,9 +22,34 @@ enum Wire {
     Socket,
     Pipes,
     SocketOnStdio,
+    Ring,
 }
 
-const WIRES: [Wire; 3] = [Wire::Socket, Wire::Pipes, Wire::SocketOnStdio];
+const WIRES: [Wire; 4] = [Wire::Socket, Wire::Pipes, Wire::SocketOnStdio, Wire::Ring];
+
+/// Says how much a child queues that has a ring, of which a shell knows nothing.
+const QUEUED: &str = "STREAMPIPE_TEST_DEATH_QUEUED";
+
+#[test]
+#[ignore = "what a child does, which other tests start"]
+fn the_part_of_a_child_with_a_ring() {
+    let Ok(queued) = std::env::var(QUEUED) else { return };
+    let mut parent = inherited().expect("an end was prepared");
+    let copy = OwnedFd::from(parent.try_clone().expect("a handle"));
+    let mut grandchild = std::process::Command::new("sleep");
+    let mut grandchild = grandchild.arg("100").stdin(copy).spawn().expect("it starts");
+    writeln!(parent, "{}", grandchild.id()).expect("room");
+    parent.write_all(&vec![0; queued.parse().expect("a number")]).expect("room");
+    grandchild.wait().expect("it is ours");
+}
+
+fn with_a_ring(queued: usize) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("the test binary"));
+    let name = "spawn::death::the_part_of_a_child_with_a_ring";
+    command.args([name, "--exact", "--include-ignored", "--test-threads=1", "--nocapture"]);
+    command.env(QUEUED, queued.to_string()).engine(Engine::Ring).stdout(Stdio::null());
+    command
+}
 
 /// A child, and a grandchild that keeps a copy of its end and outlives it.
 struct Family {
@@ -41,6 +67,7 @@ impl Family {
             Wire::Socket => {
                 sh(&format!("sleep 100 & echo $! >&3; {say} >&3; wait")).spawn().expect("it starts")
             }
+            Wire::Ring => with_a_ring(queued).spawn().expect("it starts"),
             Wire::Pipes | Wire::SocketOnStdio => {
                 let script = format!("exec 5<&0; sleep 100 <&5 & echo $!; {say}; wait");
                 let mut command = sh(&script);
@@ -94,6 +121,23 @@ const CALLS: [(&str, Call); 8] = [
     }),
 ];
 
+/// The same of what only a ring has, or where it waits for more than one thing.
+const CALLS_OF_RINGS: [(&str, Call); 4] = [
+    ("readable", |end| end.readable().map(drop).expect_err("no data")),
+    ("reserve", |end| until_refused(|| end.reserve(4096)?.commit(4096))),
+    // There is room in the ring, and none for another descriptor.
+    ("send_fds", |end| until_refused(|| end.send_fds(b"x", &[io::stderr().as_fd()]))),
+    ("send_hello", |end| until_refused(|| end.send_hello())),
+];
+
+fn until_refused<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Error {
+    loop {
+        if let Err(error) = call() {
+            return error;
+        }
+    }
+}
+
 /// Blocks a thread in the call, kills the child, and returns the error that has to come promptly.
 fn killed_while_blocked(
     child: &Child,
@@ -132,9 +176,34 @@ tests_alone! {
         }
     }
 
+    fn every_blocked_call_of_a_ring_returns_when_the_child_is_killed() {
+        for (name, call) in CALLS_OF_RINGS {
+            for wait in [Wait::Adaptive, Wait::Block] {
+                let family = Family::new(Wire::Ring, 0);
+                family.stream.set_wait(wait);
+                let error = killed_while_blocked(&family.child, &family.stream, call);
+                family.is_gone_says(&error, &format!("{name}, {wait:?}"));
+                family.reap();
+            }
+        }
+    }
+
+    fn without_waiting_every_call_of_a_ring_says_that_the_child_was_killed() {
+        for (name, call) in CALLS_OF_RINGS {
+            let family = Family::new(Wire::Ring, 0);
+            family.stream.set_nonblocking(true).unwrap();
+            assert_eq!(call(&family.stream).kind(), ErrorKind::WouldBlock, "{name}");
+            family.child.kill().unwrap();
+            await_end(&family.child);
+            assert!(eventually(|| call(&family.stream).kind() != ErrorKind::WouldBlock), "{name}");
+            family.is_gone_says(&call(&family.stream), name);
+            family.reap();
+        }
+    }
+
     fn a_blocked_read_returns_when_the_child_is_killed_every_time() {
         for round in 0..REPETITIONS {
-            let family = Family::new(WIRES[round % 3], 0);
+            let family = Family::new(WIRES[round % WIRES.len()], 0);
             let error = killed_while_blocked(&family.child, &family.stream, CALLS[0].1);
             family.is_gone_says(&error, &format!("round {round}"));
             family.reap();
