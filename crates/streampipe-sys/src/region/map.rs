@@ -99,8 +99,13 @@ impl Region {
         if found != needed as u64 {
             return Ok(Err(Unfit::Size { found, needed: needed as u64 }));
         }
-        // A seal that forbids writing, or a descriptor that only reads.
-        let Ok(region) = Self::map(file, capacity, needed) else { return Ok(Err(Unfit::Kind)) };
+        let region = match Self::map(file, capacity, needed) {
+            // A seal that forbids writing, or a descriptor that only reads.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Ok(Err(Unfit::Kind));
+            }
+            mapped => mapped?,
+        };
         let is_ours = [Owner::First, Owner::Second].into_iter().all(|owner| {
             let superblock = &region.control(owner).superblock;
             superblock.magic.load(Relaxed) == MAGIC
