@@ -25,7 +25,9 @@ const SHOWN: usize = 64;
 ///
 /// # Errors
 ///
-/// A [`NotInherited`], a different one for each cause. Nothing has changed then.
+/// A [`NotInherited`], a different one for each cause. Nothing has changed then, unless the end is one of a ring and was
+/// found: if it cannot be used ([`BadMemory`](NotInherited::BadMemory), [`System`](NotInherited::System)), it is closed, for
+/// its memory comes once, and later calls say [`Taken`](NotInherited::Taken).
 ///
 /// # Examples
 ///
@@ -61,6 +63,7 @@ pub fn inherited() -> Result<Stream, NotInherited> {
             return Err(NotInherited::System { errno: error.raw_os_error().unwrap_or_default() });
         }
     };
+    // Whatever becomes of it: the descriptor is this process's now, and what came over it is received once.
     *taken = true;
     let stream = Stream::try_from(fd).map_err(|_| NotInherited::AnotherFile { number })?;
     if engine == Engine::Socket {

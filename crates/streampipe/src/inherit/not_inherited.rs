@@ -25,7 +25,7 @@ pub enum NotInherited {
     /// This program runs with more rights than its caller (`AT_SECURE`), whose environment is not to be
     /// trusted.
     Secure,
-    /// The end was adopted already, by an earlier call.
+    /// The end was adopted already, by an earlier call, or closed by one that found an end of a ring that it could not use.
     Taken,
     /// The number is not open: the variable is an ancestor's, whose own child adopted the end.
     NotOpen {
@@ -33,12 +33,13 @@ pub enum NotInherited {
         number: i32,
     },
     /// The system refused something on the way, for example for lack of a free descriptor; a later call
-    /// may succeed.
+    /// may succeed. Not where the end was one of a ring and the system refused its memory (`EMFILE`, `ENOMEM`): it is closed
+    /// then.
     System {
         /// The error's number.
         errno: i32,
     },
-    /// The end is one of a ring, and its memory is not what the parent prepares; it is closed.
+    /// The end is one of a ring, and its memory did not come or is not what the parent prepares; it is closed.
     BadMemory {
         /// What is wrong with it.
         reason: String,

@@ -7,6 +7,7 @@ use std::{error, fmt};
 
 use streampipe_ring::Capacity;
 use streampipe_sys::message::{self, Blocking};
+use streampipe_sys::open::numbers;
 use streampipe_sys::region::{Owner, Region, Unfit};
 use streampipe_wire::{NOTE_LEN, Note};
 
@@ -16,6 +17,8 @@ use crate::ring::{Poisoned, Ring};
 /// Why an inherited end cannot be used as a ring.
 #[derive(Debug)]
 pub(crate) enum Unusable {
+    /// Nothing came.
+    NoMemory,
     /// What came first is not the memory.
     Note(Poisoned),
     /// It is memory, and not fit.
@@ -39,6 +42,7 @@ impl From<Poisoned> for Unusable {
 impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoMemory => f.write_str("no memory came over it"),
             Self::Note(poisoned) => poisoned.fmt(f),
             Self::Memory(unfit) => write!(f, "the memory cannot be used: {unfit}"),
             Self::System(error) => error.fmt(f),
@@ -58,6 +62,8 @@ pub(crate) fn send_memory(
 }
 
 /// Makes the second end of a ring whose memory is the first thing to come over this lifeline.
+///
+/// That has been received then, also after an error: it cannot be tried again.
 pub(crate) fn receive_ring(lifeline: BorrowedFd<'_>) -> Result<Ring, Unusable> {
     let (memory, capacity) = take_memory(lifeline)?;
     let Some(capacity) = Capacity::exactly(capacity) else {
@@ -72,15 +78,22 @@ pub(crate) fn receive_ring(lifeline: BorrowedFd<'_>) -> Result<Ring, Unusable> {
 fn take_memory(lifeline: BorrowedFd<'_>) -> Result<(OwnedFd, u64), Unusable> {
     let mut bytes = [0; NOTE_LEN];
     let buffers = &mut [IoSliceMut::new(&mut bytes)];
-    let mut received = message::recv(lifeline, buffers, Blocking::Never)?;
-    if received.len != NOTE_LEN {
-        return Err(Poisoned::LifelineCut.into());
+    let mut received = match message::recv(lifeline, buffers, Blocking::Never) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(Unusable::NoMemory),
+        received => received?,
+    };
+    match received.len {
+        0 => return Err(Unusable::NoMemory),
+        NOTE_LEN => {}
+        _ => return Err(Poisoned::LifelineCut.into()),
     }
     let note = Note::from_bytes(bytes).map_err(Poisoned::Note)?;
     let Note::Memory { capacity } = note else { return Err(Poisoned::UnexpectedNote.into()) };
     let came = received.fds.len();
     match received.fds.pop() {
         Some(memory) if came == 1 => Ok((memory, capacity)),
+        // It was sent, and this process has no free descriptor for it.
+        None if received.fds_lost => Err(io::Error::from_raw_os_error(numbers::EMFILE).into()),
         _ => Err(Poisoned::Fds { due: 1, came }.into()),
     }
 }

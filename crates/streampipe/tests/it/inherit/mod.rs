@@ -15,6 +15,8 @@ mod adopted;
 mod parts;
 /// What is not adopted: each cause has its own error, and the other file stays as it was.
 mod refused;
+/// Ends of a ring, whose memory comes over them, or something else does.
+mod rings;
 
 /// Says which part a child plays.
 const PART: &str = "STREAMPIPE_TEST_PART";

@@ -19,6 +19,19 @@ pub(super) fn play(part: &str) -> String {
         "adopt and see what else changes" => adopt_and_see_what_else_changes(),
         "adopt again and again" => adopt_again_and_again(),
         "adopt in eight threads" => adopt_in_eight_threads(),
+        "adopt a ring" => adopt_a_ring(),
+        "adopt a ring without room" => {
+            let _limit = support::FreeDescriptors::exactly(0);
+            adopt_a_ring()
+        }
+        "adopt a ring without memory" => {
+            // More than the program has, less than the ring.
+            let memory = rustix::process::Resource::As;
+            let most = rustix::process::getrlimit(memory);
+            let lowered = rustix::process::Rlimit { current: Some(3 << 29), ..most };
+            rustix::process::setrlimit(memory, lowered).expect("a limit can be lowered");
+            adopt_a_ring()
+        }
         "say which rights it has" => format!("{}; {}", user_ids(), adopt()),
         "start a foreign child" => start_a_foreign_child(),
         "start a child with an end" => start_a_child_with_an_end(true),
@@ -127,6 +140,15 @@ fn adopt_in_eight_threads() -> String {
     assert_eq!(adopted.len(), 1);
     assert!(refused.into_iter().all(|it| it.unwrap_err() == NotInherited::Taken));
     "by one".to_owned()
+}
+
+/// What became of it, which is the same for every later call.
+fn adopt_a_ring() -> String {
+    let number = promised();
+    let adopted = inherited().map(|end| end.engine());
+    assert_eq!(inherited().map(drop), Err(NotInherited::Taken));
+    assert_eq!(target(number), "nothing", "it was closed");
+    format!("{adopted:?}")
 }
 
 fn user_ids() -> String {
