@@ -13,6 +13,7 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("what_a_fork_drops_of_a_ring_disturbs_nobody", drops_disturb_nobody),
     ("a_child_that_exits_without_a_drop_ends_its_ring_behind_its_last_words", exits_without_a_drop),
     ("a_second_child_goes_on_where_the_first_one_stopped", one_after_the_other),
+    ("a_parent_goes_on_where_its_child_stopped", in_turns),
     ("descriptors_cross_a_fork_with_their_bytes", descriptors),
 ];
 
@@ -117,6 +118,33 @@ fn one_after_the_other() {
     }
     drop(theirs);
     assert_eq!(ours.read(&mut [0; 8]).expect("the end"), 0);
+}
+
+fn in_turns() {
+    let (mut ours, mut theirs) = ring(4096);
+    let turn = |ours: &mut Stream, theirs: &mut Stream, round: u8| {
+        ours.write_all(&[round; 700]).expect("room");
+        let mut heard = [0; 700];
+        theirs.read_exact(&mut heard).expect("what was written");
+        assert_eq!(heard, [round; 700]);
+        theirs.write_all(&heard[..300]).expect("room");
+        let mut heard = [0; 300];
+        ours.read_exact(&mut heard).expect("what was answered");
+        assert_eq!(heard, [round; 300]);
+    };
+    // Both ends, in both processes, several times around the ring.
+    for round in 0..20 {
+        let mut copies =
+            [ours.try_clone().expect("a handle"), theirs.try_clone().expect("a handle")];
+        let (stream, mut child) = forked(|_| {
+            let [ours, theirs] = &mut copies;
+            turn(ours, theirs, round);
+            0
+        });
+        assert!(child.wait().expect("it ends").success());
+        drop(stream);
+        turn(&mut ours, &mut theirs, round + 100);
+    }
 }
 
 fn descriptors() {

@@ -5,6 +5,8 @@
 mod calls;
 /// Programs that are started with an end, and forks of all kinds.
 mod children;
+/// Descriptors among bytes.
+mod fds;
 /// What is written in place, and read.
 mod in_place;
 /// Who waits for what somebody writes in place, or reads.
