@@ -149,7 +149,8 @@ impl Stream {
     ///
     /// `(0, [])` is the end. The descriptors are close-on-exec and never 0, 1 or 2. One call never
     /// returns the descriptors of two sends; it may return bytes that were sent before in front of
-    /// the bytes that the descriptors came with.
+    /// the bytes that the descriptors came with. Over a ring it is the other way round: bytes that were written behind
+    /// those can come with them, up to the next descriptors.
     ///
     /// # Errors
     ///

@@ -3,7 +3,10 @@
 #[non_exhaustive]
 pub enum Wait {
     /// Stays awake for as long as that has been worth it lately: at most 50 us, and not at all where the peer was last on
-    /// the same processor, or where there are more busy threads than processors.
+    /// the same processor.
+    ///
+    /// It does not count busy threads. Where these leave the peer no processor, five waits in vain (100 us in all) end it:
+    /// then it sleeps at once, and every 64th wait tries again.
     #[default]
     Adaptive,
     /// Never sleeps: the lowest latency, at the price of a processor. With fewer processors than busy threads it is the
