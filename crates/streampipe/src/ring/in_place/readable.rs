@@ -1,8 +1,7 @@
 use std::io::{self, Read};
 
-use streampipe_sys::region::Trusted;
-
 use super::lending::give_back;
+use crate::Trusted;
 use crate::end::Waiting;
 use crate::ring::reading::Taking;
 use crate::ring::ring::{Line, Ring};
@@ -11,7 +10,7 @@ use crate::ring::waiting::Direction;
 /// What there is in a ring to read, from [`Stream::readable`](crate::Stream::readable).
 ///
 /// Each byte is copied out once, in order, and cannot be looked at again: the peer may change it between two looks, and who
-/// checks one and uses the other is lost. So there are no slices, but for a peer that is [`Trusted`]. Dropped or
+/// checks one and uses the other is lost. So there are no slices, but for a peer that is [`Trusted`](crate::Trusted), for which there is an `unsafe` word. Dropped or
 /// [`release`](Self::release)d, what was read or skipped is given back, at once.
 ///
 /// # Examples
