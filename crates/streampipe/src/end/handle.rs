@@ -143,6 +143,7 @@ macro_rules! handle_methods {
         /// Linux doubles the number for its bookkeeping and clamps it silently, to no less than
         /// 4,608 bytes and no more than twice `net.core.wmem_max`. The size counts the kernel's
         /// memory, 768 bytes and more for each small packet, so it is no count of your bytes.
+        /// Of an end of a ring this has no effect, and returns the capacity.
         ///
         /// # Errors
         ///
@@ -173,7 +174,7 @@ macro_rules! handle_methods {
         /// Asks for a receive buffer of so many bytes; returns the size the kernel gave.
         ///
         /// Linux keeps the number and ignores it for pairs: what is in flight counts against the
-        /// sender's buffer.
+        /// sender's buffer. Of an end of a ring this has no effect, and returns the capacity.
         ///
         /// # Errors
         ///
@@ -249,6 +250,8 @@ macro_rules! handle_methods {
 /// `shutdown`, and the conversions and traits of a handle.
 macro_rules! handle_traits {
     ($name:ident, $constant:literal) => {
+        /// Of an end of a ring it is the lifeline alone: no byte goes through it. How to poll it:
+        /// [`Engine::Ring`](crate::Engine::Ring).
         impl AsFd for $name {
             fn as_fd(&self) -> BorrowedFd<'_> {
                 self.end.as_fd()
@@ -262,14 +265,17 @@ macro_rules! handle_traits {
         }
 
         /// Gives up the type, not the descriptor. Settings of the handle are forgotten, and what
-        /// an earlier error left for the next receive is closed and lost: receive it first.
+        /// an earlier error left for the next receive is closed and lost: receive it first. Of an end of a
+        /// ring it is the lifeline alone, not the bytes: keep the end, or give it to a program by
+        /// [`Command::engine`](crate::Command::engine).
         impl From<$name> for OwnedFd {
             fn from(end: $name) -> Self {
                 end.end.into_fd()
             }
         }
 
-        /// For `std::process::Command`: the child gets this end as 0, 1 or 2.
+        /// For `std::process::Command`: the child gets this end as 0, 1 or 2. Of an end of a ring it gets the
+        /// lifeline alone, not the bytes: use [`Command::engine`](crate::Command::engine).
         impl From<$name> for Stdio {
             fn from(end: $name) -> Self {
                 Stdio::from(OwnedFd::from(end))

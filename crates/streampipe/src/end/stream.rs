@@ -247,7 +247,8 @@ impl Stream {
 
 handle_traits!(Stream, "SOCK_STREAM");
 
-/// Gives up what this library adds; the same caveats as for `OwnedFd`.
+/// Gives up what this library adds; the same caveats as for `OwnedFd`. Of an end of a ring that is the lifeline alone, not the
+/// bytes.
 impl From<Stream> for UnixStream {
     fn from(stream: Stream) -> Self {
         Self::from(OwnedFd::from(stream))

@@ -15,6 +15,9 @@ use crate::{Datagram, SeqPacket, Stream};
 /// closed when `spawn` returns, so that no forgotten copy keeps the end of a pipe away.
 /// **Lent** (`&File` and the like, `BorrowedFd`): it is duplicated at once, for each program that the
 /// command starts; the duplicate is closed with the command, and the caller's own stays the caller's.
+///
+/// An end of a ring that is given is refused when the program is started, and of one that is lent the program gets the lifeline
+/// alone, not the bytes: use [`Command::engine`](super::Command::engine).
 pub trait Inheritable: sealed::Sealed {}
 
 pub(super) mod sealed {
