@@ -109,10 +109,8 @@ impl Ring {
     /// What is there where nothing was: the end, or what was written before it.
     fn look_for_the_end(&self, reader: &mut Reader, line: &Line<'_>) -> io::Result<There> {
         let view = self.view();
-        if Half::Reading.is_ended(&view.own) {
-            return Ok(There::TheEnd);
-        }
-        if !self.is_gone() && !Half::Writing.is_ended(&view.peer) {
+        let reads_no_more = Half::Reading.is_ended(&view.own);
+        if !reads_no_more && !self.is_gone() && !Half::Writing.is_ended(&view.peer) {
             return Ok(There::Nothing);
         }
         // What it wrote last is there now, if it was not before.
@@ -120,6 +118,9 @@ impl Ring {
         let available = available.map_err(|corrupt| self.poison(line, corrupt.into()))?;
         if available > 0 {
             return Ok(There::Bytes(available));
+        }
+        if reads_no_more {
+            return Ok(There::TheEnd);
         }
         if !reader.told_of_reset && self.look_whether_gone(line)? {
             // It closed before it had read all that we wrote: said once, behind its data, as of a socket.
