@@ -9,7 +9,8 @@ use rustix::fs::OFlags;
 use rustix::process::getpid;
 use streampipe::{FdError, Poisoned, Stream, Wait};
 use streampipe_sys::region::Owner;
-use streampipe_sys::sockopt;
+use streampipe_sys::wait::is_readable;
+use streampipe_sys::{queue, sockopt};
 use streampipe_wire::Note;
 
 use super::{
@@ -25,6 +26,9 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("a_flood_of_doorbells_keeps_nobody_beyond_their_deadline", flood_of_bells),
     ("a_flood_of_doorbells_hides_no_missing_descriptors", flood_over_a_gap),
     ("more_notes_than_a_socket_should_hold_keep_nobody_long", a_long_queue),
+    ("one_call_hears_no_more_notes_than_an_honest_peer_sends", notes_of_one_call),
+    ("an_end_is_not_hidden_behind_the_victims_own_words", hidden_behind_own_words),
+    ("an_end_is_not_hidden_behind_notes_that_were_never_announced", hidden_behind_notes),
     ("a_lifeline_that_is_ended_by_half_is_the_end", ended_by_half),
     ("a_lifeline_that_is_closed_by_a_peer_that_lives_is_the_end", closed_alone),
     ("a_lifeline_that_somebody_made_nonblocking_still_waits", nonblocking),
@@ -274,6 +278,111 @@ fn a_long_queue() {
     ours.set_nonblocking(true).expect("a flag");
     let read = in_time(SHORT, "a look", || ours.read(&mut [0; 8]));
     assert_eq!(read.expect_err("nothing comes").kind(), ErrorKind::WouldBlock);
+}
+
+/// More than an honest peer's socket holds.
+const MOST: u64 = 512;
+
+fn notes_of_one_call() {
+    let null = std::fs::File::open("/dev/null").expect("a descriptor");
+    let calls: [(&str, u64, &dyn Fn(&mut Stream)); 7] = [
+        ("read", MOST, &|it| drop(it.read(&mut [0; 8]).expect_err("nothing comes"))),
+        ("readable", MOST, &|it| drop(it.readable().map(drop).expect_err("nothing comes"))),
+        ("recv_fds", MOST, &|it| drop(it.recv_fds(&mut [0; 8]).expect_err("nothing comes"))),
+        ("write", MOST, &|it| drop(it.write(b"x").expect_err("nobody reads"))),
+        ("reserve", MOST, &|it| drop(it.reserve(1).map(drop).expect_err("nobody reads"))),
+        ("send_fds", MOST, &|it| {
+            drop(it.send_fds(b"x", &[null.as_fd()]).expect_err("nobody reads"))
+        }),
+        // It looks for one before it says that none is there, and once more behind that.
+        ("recv_hello", 3 * MOST, &|it| drop(it.recv_hello().map(drop).expect_err("none comes"))),
+    ];
+    for (what, most, call) in calls {
+        for announced in [false, true] {
+            let (mut ours, mut peer) = ring(CAPACITY);
+            ours.set_nonblocking(true).expect("a flag");
+            ours.write_all(&[7; CAPACITY]).expect("room");
+            // Many at once take less room.
+            while peer.send(&Note::Bell.to_bytes().repeat(64), &[]) {}
+            if announced {
+                announce(&mut peer);
+            }
+            let lifeline = ours.as_fd().try_clone_to_owned().expect("a duplicate");
+            let queued = || queue::bytes_queued(&lifeline).expect("a socket") / 16;
+            let before = queued();
+            assert!(before > 4 * MOST, "{before} notes are too few for this test");
+            call(&mut ours);
+            let heard = before - queued();
+            assert!((1..=most).contains(&heard), "{what} heard {heard} of {before}");
+        }
+    }
+}
+
+/// Calls that do not wait, until it is over; how, unless it never is.
+fn over_within(ours: &mut Stream, polls: usize) -> Option<Result<(), std::io::Error>> {
+    let waits = |error: &std::io::Error| error.kind() == ErrorKind::WouldBlock;
+    (0..polls).find_map(|_| match ours.read(&mut [0; 1]) {
+        Ok(0) => Some(Ok(())),
+        Ok(_) => None,
+        Err(error) => (!waits(&error)).then_some(Err(error)),
+    })
+}
+
+/// Reads so many bytes, which come in time.
+fn read_when_there(ours: &mut Stream, mut bytes: usize) {
+    while bytes > 0 {
+        match ours.read(&mut vec![0; bytes]) {
+            Ok(len) => bytes -= len,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error:?}"),
+        }
+    }
+}
+
+/// As far as the victim knows it has read 10 bytes of 10; the peer says, of the victim, something else.
+fn hidden_behind_own_words() {
+    let positions = [0, 9, 11, 14, 15, 16, 10 + CAPACITY as u64, 1 << 63, (1 << 63) + 10, u64::MAX];
+    for (more, claimed) in [0, 5].into_iter().flat_map(|more| positions.map(|it| (more, it))) {
+        let pair = ring(CAPACITY);
+        pair.0.set_nonblocking(true).expect("a flag");
+        let (mut ours, _memory, mut child) = with_peer(pair, |mut peer| {
+            peer.copy_in(&[1; 10]);
+            peer.publish(10);
+            while peer.victims().read.head.load(Acquire) != 10 {
+                std::hint::spin_loop();
+            }
+            peer.publish(more);
+            peer.victims().read.head.store(claimed, Release);
+        });
+        read_when_there(&mut ours, 10);
+        assert!(child.wait().expect("a status").success());
+        let what = format!("{more} bytes more, and {claimed} of them read");
+        assert!(is_readable(ours.as_fd()).expect("a socket"), "{what}: it tells of the end");
+        match over_within(&mut ours, 100) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => assert!(poisoned(&error).is_some(), "{what}: {error:?}"),
+            None => panic!("{what}: it would wait for ever"),
+        }
+    }
+}
+
+fn hidden_behind_notes() {
+    let file = std::fs::File::open("/dev/null").expect("a descriptor");
+    let pair = ring(CAPACITY);
+    pair.0.set_nonblocking(true).expect("a flag");
+    let (mut ours, _memory, mut child) = with_peer(pair, |mut peer| {
+        peer.copy_in(b"x");
+        peer.publish(1);
+        while peer.victims().read.head.load(Acquire) != 1 {
+            std::hint::spin_loop();
+        }
+        for _ in 0..2 {
+            assert!(peer.send(&Note::Fds { count: 1, at: 0 }.to_bytes(), &[file.as_fd()]));
+        }
+    });
+    read_when_there(&mut ours, 1);
+    assert!(child.wait().expect("a status").success());
+    let error = over_within(&mut ours, 100).expect("it would wait for ever").expect_err("no end");
+    assert_eq!(poisoned(&error), Some(Poisoned::FdsMisplaced { at: 0, head: 1 }), "{error:?}");
 }
 
 fn ended_by_half() {
