@@ -1,19 +1,22 @@
 //! The textbook use of a ring: a pair that is made first, then a plain fork, and each side drops the other's end.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 
 use streampipe::{Builder, Child, Engine, Stream, Wait};
 
 use crate::child::forked;
+use crate::support::file_with;
 
 pub(crate) const TESTS: &[crate::Test] = &[
     ("a_pair_that_was_made_first_survives_a_plain_fork", a_plain_fork),
     ("what_a_fork_drops_of_a_ring_disturbs_nobody", drops_disturb_nobody),
     ("a_child_that_exits_without_a_drop_ends_its_ring_behind_its_last_words", exits_without_a_drop),
     ("a_second_child_goes_on_where_the_first_one_stopped", one_after_the_other),
-    ("a_parent_goes_on_where_its_child_stopped", in_turns),
+    ("both_ends_are_used_by_two_processes_in_turns", in_turns),
+    ("a_parent_goes_on_where_its_child_stopped", behind_the_child),
+    ("a_parent_goes_on_behind_descriptors_that_its_child_took_or_sent", behind_its_descriptors),
     ("descriptors_cross_a_fork_with_their_bytes", descriptors),
 ];
 
@@ -144,6 +147,91 @@ fn in_turns() {
         assert!(child.wait().expect("it ends").success());
         drop(stream);
         turn(&mut ours, &mut theirs, round + 100);
+    }
+}
+
+/// Forks, and waits for the child, which does this with an end that this process has, too.
+fn in_a_child(end: &Stream, body: impl FnOnce(&mut Stream)) {
+    let mut copy = end.try_clone().expect("a handle");
+    let (stream, mut child) = forked(|_| {
+        body(&mut copy);
+        0
+    });
+    assert!(child.wait().expect("it ends").success());
+    drop(stream);
+}
+
+/// Child and parent use the same end in turn; the other one is in one hand.
+fn behind_the_child() {
+    for wait in [Wait::Adaptive, Wait::Spin, Wait::Block] {
+        let (mut ours, mut theirs) = ring(4096);
+        ours.set_wait(wait);
+        let mut heard = [0; 16];
+        // Long enough to go around the ring.
+        for turn in 0..600_u32 {
+            let said: Vec<u8> = (0..11).map(|at| (turn * 11 + at) as u8).collect();
+            theirs.write_all(&said).expect("room");
+            if turn % 2 == 0 {
+                // This process knows of the others, then.
+                ours.read_exact(&mut heard[..1]).expect("there");
+                assert_eq!(heard[0], said[0]);
+            }
+            let read = 1 - turn as usize % 2;
+            in_a_child(&ours, |copy| {
+                copy.read_exact(&mut heard[..3]).expect("there");
+                assert_eq!(heard[..3], said[read..read + 3]);
+                copy.write_all(&said[..3]).expect("room");
+            });
+            let len = ours.read(&mut heard).expect("there");
+            assert_eq!(heard[..len], said[read + 3..], "{wait:?}, turn {turn}");
+            ours.write_all(&said[3..]).expect("room");
+            let len = theirs.read(&mut heard).expect("there");
+            assert_eq!(heard[..len], said, "{wait:?}, turn {turn}");
+        }
+        drop(theirs);
+        assert_eq!(ours.read(&mut heard).expect("the end, and no reset"), 0);
+    }
+}
+
+/// What was sent with these bytes, which come next: a file.
+fn takes(end: &Stream, bytes: &[u8], text: &str) {
+    let mut buffer = [0; 16];
+    let (len, mut fds) = end.recv_fds(&mut buffer).expect("a file");
+    assert_eq!((&buffer[..len], fds.len()), (bytes, 1));
+    let mut file = std::fs::File::from(fds.remove(0));
+    // All copies of it have one position.
+    file.rewind().expect("a file");
+    let mut all = String::new();
+    file.read_to_string(&mut all).expect("a file");
+    assert_eq!(all, text);
+}
+
+fn behind_its_descriptors() {
+    let [one, two, three] = ["one", "two", "three"].map(|it| file_with(it.as_bytes()));
+    for is_met in [false, true] {
+        for _ in 0..3 {
+            let (mut ours, mut theirs) = ring(4096);
+            for (bytes, file) in [(b"1st", &one), (b"2nd", &two), (b"3rd", &three)] {
+                theirs.send_fds(bytes, &[file.as_fd()]).expect("room");
+            }
+            if is_met {
+                // It is held here, and in the child.
+                ours.read(&mut [0; 8]).expect_err("a descriptor comes first");
+            }
+            in_a_child(&ours, |copy| {
+                takes(copy, b"1st", "one");
+                copy.send_fds(b"4th", &[two.as_fd()]).expect("room");
+            });
+            takes(&ours, b"2nd", "two");
+            ours.send_fds(b"5th", &[three.as_fd()]).expect("room");
+            in_a_child(&ours, |copy| takes(copy, b"3rd", "three"));
+            takes(&theirs, b"4th", "two");
+            takes(&theirs, b"5th", "three");
+            theirs.write_all(b"and bytes").expect("room");
+            let mut heard = [0; 16];
+            let len = ours.read(&mut heard).expect("bytes");
+            assert_eq!(&heard[..len], b"and bytes", "{is_met}");
+        }
     }
 }
 
