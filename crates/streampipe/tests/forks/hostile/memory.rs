@@ -7,14 +7,17 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, waitid};
-use streampipe::{Poisoned, Wait};
+use streampipe::{
+    Command, CopyError, Engine, PeerGone, Poisoned, Stdio, Stream, Wait, copy_both_timeout,
+};
 use streampipe_ring::{Corrupt, Half, Sleep};
 use streampipe_sys::region::{Control, Owner};
+use streampipe_sys::wait::glance;
 use streampipe_wire::Note;
 
 use super::{CAPACITY, Peer, SHORT, WAITS, die, in_time, patient, poisoned, ring, with_peer};
 use crate::child::forked;
-use crate::mapping::move_sleepers;
+use crate::mapping::{Mapping, move_sleepers};
 
 pub(crate) const TESTS: &[crate::Test] = &[
     ("a_position_that_cannot_be_is_told_as_such", positions),
@@ -23,6 +26,8 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("who_is_moved_to_another_word_hears_of_the_end", moved_and_left),
     ("a_stopped_peer_keeps_nobody_beyond_their_deadline", stopped_peer),
     ("a_peer_that_always_makes_room_keeps_nobody_beyond_their_deadline", always_room),
+    ("a_relay_of_a_peer_that_writes_for_ever_gives_up_when_its_time_is_over", relayed),
+    ("a_copy_that_always_has_news_does_not_hide_a_death", news_after_a_death),
     ("a_peer_that_lies_in_every_hint_costs_no_byte", hints),
     ("what_an_end_published_may_be_a_lie_when_its_fork_reads_it", forks_of_the_victim),
 ];
@@ -220,6 +225,104 @@ fn always_room() {
         assert!(written.as_ref().is_ok_and(|&it| it > CAPACITY), "{written:?}");
         child.kill().expect("it runs");
         assert!(!child.wait().expect("a status").success());
+    }
+}
+
+/// As fast as it can, it says that it has written all that there is room for, whoever wants to read it.
+fn relayed() {
+    const MUCH: usize = 1 << 20;
+    const BUFFER: usize = 64 << 10;
+    for is_read in [true, false].repeat(10) {
+        let (ours, memory, mut child) = with_peer(ring(MUCH), |peer| {
+            loop {
+                let head = peer.victims().read.head.load(Acquire);
+                peer.own().written.tail.store(head + MUCH as u64, Release);
+            }
+        });
+        while memory.control(Owner::Second).written.tail.load(Acquire) == 0 {
+            std::hint::spin_loop();
+        }
+        let (right, far) = streampipe::pair().expect("a pair");
+        let far = is_read.then_some(far);
+        let relay = || copy_both_timeout(&ours, &right, SHORT);
+        let error = in_time(SHORT, "a relay", relay).expect_err("it never ends");
+        let inside: &CopyError =
+            error.get_ref().and_then(|it| it.downcast_ref()).expect("what became of it");
+        let expected = if is_read { ErrorKind::TimedOut } else { ErrorKind::BrokenPipe };
+        assert_eq!(inside.cause.kind(), expected, "{inside:?}");
+        // What it held, what the ring did, and what it read last.
+        assert!(inside.dropped <= (BUFFER + MUCH + BUFFER) as u64, "{inside:?}");
+        child.kill().expect("it runs");
+        assert!(!child.wait().expect("a status").success());
+        drop(far);
+    }
+}
+
+/// Says that this process is the child that its parent watches.
+const PART: &str = "STREAMPIPE_TEST_NEWS";
+
+/// What the grandchild does without pause to the child's words.
+const NEWS: [fn(&Control); 3] = [closing, ending, |own| {
+    closing(own);
+    ending(own);
+}];
+
+fn closing(own: &Control) {
+    own.over.closings.fetch_add(1, Relaxed);
+}
+
+/// No half has this bit.
+fn ending(own: &Control) {
+    own.over.ended.fetch_xor(1 << 40, Relaxed);
+}
+
+/// The child leaves a grandchild that has its memory, and a copy of its end until the other one is closed.
+fn play_the_watched(news: fn(&Control)) {
+    let (end, memory) = Mapping::of(|| streampipe::inherited().expect("an end was prepared"));
+    let (_stream, mut child) = forked(|_| {
+        let own = memory.control(Owner::Second);
+        while !glance(end.as_fd()).expect("a socket").hung_up {
+            for _ in 0..10_000 {
+                news(own);
+            }
+        }
+        0
+    });
+    child.wait().expect("the grandchild outlives this process");
+}
+
+fn news_after_a_death() {
+    if let Ok(news) = std::env::var(PART) {
+        return play_the_watched(NEWS[news.parse::<usize>().expect("a number")]);
+    }
+    type Call = fn(&mut Stream) -> std::io::Error;
+    let calls: [(&str, Call); 4] = [
+        ("read", |it| it.read(&mut [0; 8]).expect_err("nothing comes")),
+        ("readable", |it| it.readable().map(drop).expect_err("nothing comes")),
+        ("write", |it| it.write(b"x").expect_err("nobody reads")),
+        ("reserve", |it| it.reserve(8).map(drop).expect_err("nobody reads")),
+    ];
+    for (news, wait) in (0..NEWS.len()).flat_map(|it| WAITS.map(|wait| (it, wait))) {
+        let program = std::env::current_exe().expect("the test binary");
+        let mut command = Command::new(program);
+        command.args(["a_copy_that_always_has_news"]).env(PART, news.to_string());
+        command.engine(Engine::Ring).capacity(CAPACITY).stdout(Stdio::null());
+        let (mut child, memory) = Mapping::of(|| command.spawn().expect("it starts"));
+        let mut ours = child.take_stream().expect("it was not taken");
+        ours.set_wait(wait);
+        ours.write_all(&[7; CAPACITY]).expect("room");
+        let over = &memory.control(Owner::Second).over;
+        while over.closings.load(Relaxed) < 1000 && over.ended.load(Relaxed) == 0 {
+            std::hint::spin_loop();
+        }
+        child.kill().expect("it runs");
+        assert!(!child.wait().expect("a status").success());
+        for (what, call) in calls {
+            let error = call(&mut ours);
+            let gone = error.get_ref().and_then(|it| it.downcast_ref::<PeerGone>());
+            let gone = gone.map(|it| it.id);
+            assert_eq!(gone, Some(child.id()), "{what}, {wait:?}: {error:?}");
+        }
     }
 }
 
