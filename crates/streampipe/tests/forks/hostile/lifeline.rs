@@ -285,7 +285,8 @@ const MOST: u64 = 512;
 
 fn notes_of_one_call() {
     let null = std::fs::File::open("/dev/null").expect("a descriptor");
-    let calls: [(&str, u64, &dyn Fn(&mut Stream)); 7] = [
+    type Call<'fd> = &'fd dyn Fn(&mut Stream);
+    let calls: [(&str, u64, Call<'_>); 7] = [
         ("read", MOST, &|it| drop(it.read(&mut [0; 8]).expect_err("nothing comes"))),
         ("readable", MOST, &|it| drop(it.readable().map(drop).expect_err("nothing comes"))),
         ("recv_fds", MOST, &|it| drop(it.recv_fds(&mut [0; 8]).expect_err("nothing comes"))),
