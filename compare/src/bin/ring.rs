@@ -270,25 +270,38 @@ fn pairs_table() -> Result<(), Box<dyn Error>> {
         "\nMany pairs under one epoll, one in a hundred active (limit of descriptors {limit})\n"
     );
     println!(
-        "| engine | pairs | KiB a pair | mappings a pair | round trip of an active one, µs | switches a message | switches of a second's rest |"
+        "| engine | pairs | set up, ms | KiB a pair | of the kernel | mappings a pair | round trip of an active one, µs, p50, p99 \
+         | epoll_wait a message | switches | epoll_wait, a second's rest | switches |"
     );
-    println!("|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
     for pairs in [1, 100, 1_000, 10_000] {
         for engine in [Engine::Socket, Engine::Ring] {
             match pairs::measure(engine, pairs) {
-                Ok(many) => println!(
-                    "| {engine:?} | {pairs} | {:.1} | {:.2} | {:.1} | {:.2} | {} |",
-                    many.memory / 1024.0,
-                    many.mappings,
-                    many.trip,
-                    many.wakes,
-                    many.idle
-                ),
-                Err(error) => println!("| {engine:?} | {pairs} | {error} | | | | |"),
+                Ok(many) => println!("| {engine:?} | {pairs} | {} |", pairs_cells(pairs, many)),
+                Err(error) => println!("| {engine:?} | {pairs} | {error} | | | | | | | | |"),
             }
         }
     }
+    println!(
+        "\nSet up: until all clients have theirs, forks and all. Memory and mappings are of all processes together (Pss), the \
+         kernel's is the machine's; those of the processes without a pair are taken off. -: fewer than {} pairs take less \
+         than what comes and goes beside them.",
+        pairs::MEASURABLE
+    );
     Ok(())
+}
+
+fn pairs_cells(pairs: usize, many: pairs::Many) -> String {
+    let pairs::Many { setup, memory: [own, kernel], mappings, trip, message, rest } = many;
+    let memory = if pairs < pairs::MEASURABLE {
+        "- | -".to_owned()
+    } else {
+        format!("{own:.1} | {kernel:.1}")
+    };
+    format!(
+        "{setup:.1} | {memory} | {mappings:.2} | {:.1}, {:.1} | {:.2} | {:.2} | {} | {}",
+        trip[0], trip[1], message.returns, message.switches, rest.returns, rest.switches
+    )
 }
 
 /// What is wanted of the ring against the socket pair at a size, if something is.
