@@ -22,16 +22,20 @@ const EACH: usize = 5_000;
 const ASKED: usize = 10_000;
 /// Bytes of a message.
 const MESSAGE: usize = 64;
-/// From so many pairs on, their memory is more than what comes and goes beside them.
-pub const MEASURABLE: usize = 1_000;
+/// From so many pairs on, their memory is more than what comes and goes in their processes.
+pub const MEASURABLE: usize = 100;
+/// The same of the kernel's, beside which that of the whole machine comes and goes.
+pub const MEASURABLE_IN_KERNEL: usize = 1_000;
 
 /// What so many pairs cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Many {
     /// From before the first pair until all clients have theirs, in milliseconds.
     pub setup: f64,
-    /// KiB for each pair, of all processes together: theirs, and the kernel's.
+    /// KiB for each pair, of all processes together, before anybody asks: theirs, and the kernel's.
     pub memory: [f64; 2],
+    /// KiB of theirs that each active one has taken besides.
+    pub active: f64,
     /// Mappings for each pair, of all processes together.
     pub mappings: f64,
     /// p50 and p99 of a round trip with one of the active, in microseconds.
@@ -83,14 +87,17 @@ pub fn measure(engine: Engine, pairs: usize) -> io::Result<Many> {
     // The processes cost something, too.
     let without = Run::start(Plan { pairs: 0, ..plan })?.grown()?;
     let mut run = Run::start(plan)?;
+    let held = run.grown()? - without;
     let server = [run.server.id()];
     let before = run.wakes(&server)?;
     tell(run.server.control())?;
     hear(run.server.control())?;
     let messages = plan.messages() as f64;
     let message = run.wakes(&server)?.since(before, messages);
-    let held = run.grown()? - without;
+    let more = run.grown()? - without - held;
     let all = run.processes();
+    // Whoever asked last goes to sleep.
+    clock::sleep_until(clock::now() + 20_000_000);
     let before = run.wakes(&all)?;
     clock::sleep_until(clock::now() + 1_000_000_000);
     let rest = run.wakes(&all)?.since(before, 1.0);
@@ -98,6 +105,7 @@ pub fn measure(engine: Engine, pairs: usize) -> io::Result<Many> {
     Ok(Many {
         setup: run.words[Word::Setup as usize].load(Relaxed) as f64 / 1e6,
         memory: [each(held.own), each(held.kernel)],
+        active: more.own as f64 / plan.active() as f64,
         mappings: each(held.mappings),
         trip: quantiles(&run.words[Word::Times as usize..], plan.messages()),
         message,
