@@ -1,9 +1,13 @@
-//! iceoryx2, a publisher and a subscriber each way, polled; nothing is dropped or overwritten.
+//! iceoryx2, a publisher and a subscriber each way; nothing is dropped or overwritten.
+//!
+//! It is polled, or each sample is followed by an event, for which a receiver that finds none waits.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use iceoryx2::port::{publisher::Publisher, subscriber::Subscriber};
+use iceoryx2::port::{
+    listener::Listener, notifier::Notifier, publisher::Publisher, subscriber::Subscriber,
+};
 use iceoryx2::prelude::*;
 
 use super::{End, Opener};
@@ -15,22 +19,43 @@ const DEPTH: usize = 64;
 /// Makes the names of services differ, which are found by name by everybody on the machine.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
-pub(super) fn make(most: usize) -> io::Result<(Opener, Opener)> {
+/// How a receiver learns of a sample.
+#[derive(Clone, Copy)]
+enum News {
+    Polled,
+    Events,
+}
+
+pub(super) fn polled(most: usize) -> io::Result<(Opener, Opener)> {
+    make(most, News::Polled)
+}
+
+pub(super) fn events(most: usize) -> io::Result<(Opener, Opener)> {
+    make(most, News::Events)
+}
+
+fn make(most: usize, news: News) -> io::Result<(Opener, Opener)> {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let name = format!("streampipe-compare/{}/{number}", std::process::id());
     let (there, back) = (format!("{name}/there"), format!("{name}/back"));
     let (there2, back2) = (there.clone(), back.clone());
-    Ok((Box::new(move || open(&there, &back, most)), Box::new(move || open(&back2, &there2, most))))
+    Ok((
+        Box::new(move || open(&there, &back, most, news)),
+        Box::new(move || open(&back2, &there2, most, news)),
+    ))
 }
 
 type Port = (Publisher<ipc::Service, [u8], ()>, Subscriber<ipc::Service, [u8], ()>);
 
+type Events = (Notifier<ipc::Service>, Listener<ipc::Service>);
+
 struct Ports {
     _node: Node<ipc::Service>,
     ports: Port,
+    events: Option<Events>,
 }
 
-fn open(out: &str, back: &str, most: usize) -> io::Result<Box<dyn End>> {
+fn open(out: &str, back: &str, most: usize, news: News) -> io::Result<Box<dyn End>> {
     let node = NodeBuilder::new().create::<ipc::Service>().map_err(io::Error::other)?;
     // Of the largest blocks there is room for a few.
     let depth = if most > 1 << 20 { 2 } else { DEPTH };
@@ -53,7 +78,21 @@ fn open(out: &str, back: &str, most: usize) -> io::Result<Box<dyn End>> {
         .create()
         .map_err(io::Error::other)?;
     let subscriber = service(back)?.subscriber_builder().create().map_err(io::Error::other)?;
-    Ok(Box::new(Ports { _node: node, ports: (publisher, subscriber) }))
+    let events = match news {
+        News::Polled => None,
+        News::Events => Some(open_events(&node, out, back)?),
+    };
+    Ok(Box::new(Ports { _node: node, ports: (publisher, subscriber), events }))
+}
+
+fn open_events(node: &Node<ipc::Service>, out: &str, back: &str) -> io::Result<Events> {
+    let service = |name: &str| {
+        let name = name.try_into().map_err(io::Error::other)?;
+        node.service_builder(&name).event().open_or_create().map_err(io::Error::other)
+    };
+    let notifier = service(out)?.notifier_builder().create().map_err(io::Error::other)?;
+    let listener = service(back)?.listener_builder().create().map_err(io::Error::other)?;
+    Ok((notifier, listener))
 }
 
 impl End for Ports {
@@ -66,6 +105,9 @@ impl End for Ports {
         // SAFETY: every byte was written just now.
         let sample = unsafe { sample.assume_init() };
         sample.send().map_err(io::Error::other)?;
+        if let Some((notifier, _)) = &self.events {
+            notifier.notify().map_err(io::Error::other)?;
+        }
         Ok(())
     }
 
@@ -74,7 +116,13 @@ impl End for Ports {
             if let Some(sample) = self.ports.1.receive().map_err(io::Error::other)? {
                 return block.check(sample.payload(), 0);
             }
-            std::hint::spin_loop();
+            match &self.events {
+                // An event that came since is still there.
+                Some((_, listener)) => {
+                    listener.blocking_wait(|_| {}).map_err(io::Error::other)?;
+                }
+                None => std::hint::spin_loop(),
+            }
         }
     }
 }

@@ -87,7 +87,14 @@ pub const ALL: &[Way] = &[
     Way { name: "TCP", class: Class::Sleeps, most: 64 * MIB, batch: 1024, make: bytes::tcp },
     Way { name: "ipc-channel", class: Class::Sleeps, most: 64 * MIB, batch: 1, make: ipc::make },
     Way { name: "shmipc", class: Class::Sleeps, most: MIB, batch: 1, make: shm::make },
-    Way { name: "iceoryx2", class: Class::Spins, most: 64 * MIB, batch: 64, make: iceoryx::make },
+    Way { name: "iceoryx2", class: Class::Spins, most: 64 * MIB, batch: 64, make: iceoryx::polled },
+    Way {
+        name: "iceoryx2, events",
+        class: Class::Sleeps,
+        most: 64 * MIB,
+        batch: 64,
+        make: iceoryx::events,
+    },
     Way {
         name: "streampipe, socket",
         class: Class::Sleeps,
