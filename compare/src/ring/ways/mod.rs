@@ -9,4 +9,4 @@ mod shm;
 mod way;
 
 pub use bytes::{streampipe_pair, unix_pair};
-pub use way::{ALL, Class, End, Opener, Way, named};
+pub use way::{ALL, Class, End, Opener, SHMIPC, Way, named};
