@@ -1,4 +1,5 @@
-//! The ring, written and read in place: one publication for a block.
+//! The ring, written and read in place: one publication for a block, or for each part of one that is larger than its share
+//! of the ring.
 
 use std::io::{self, Read};
 
@@ -18,6 +19,8 @@ fn opener(stream: Stream) -> Opener {
 
 /// What is made or compared at once, which stays in the nearest cache.
 const PIECE: usize = 4096;
+/// What is published or given back at once, a quarter of the ring, so that one side works while the other does.
+const PART: usize = 64 << 10;
 
 struct InPlace {
     stream: Stream,
@@ -26,13 +29,17 @@ struct InPlace {
 
 impl End for InPlace {
     fn send(&mut self, block: Block) -> io::Result<()> {
-        let mut room = self.stream.reserve(block.size())?;
-        for at in (0..block.size()).step_by(PIECE) {
-            let piece = &mut self.piece[..PIECE.min(block.size() - at)];
-            block.fill(piece, at);
-            room.write_at(at, piece);
+        for first in (0..block.size()).step_by(PART) {
+            let part = PART.min(block.size() - first);
+            let mut room = self.stream.reserve(part)?;
+            for at in (0..part).step_by(PIECE) {
+                let piece = &mut self.piece[..PIECE.min(part - at)];
+                block.fill(piece, first + at);
+                room.write_at(at, piece);
+            }
+            room.commit(part)?;
         }
-        room.commit(block.size())
+        Ok(())
     }
 
     fn receive(&mut self, block: Block) -> io::Result<()> {
@@ -42,8 +49,9 @@ impl End for InPlace {
             if there.is_empty() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            while at < block.size() && !there.is_empty() {
-                let most = PIECE.min(block.size() - at).min(there.len());
+            let end = block.size().min(at + PART);
+            while at < end && !there.is_empty() {
+                let most = PIECE.min(end - at).min(there.len());
                 let most = if most > RECORD { most - most % RECORD } else { most };
                 there.read_exact(&mut self.piece[..most])?;
                 block.check(&self.piece[..most], at)?;

@@ -123,7 +123,7 @@ pub const ALL: &[Way] = &[
     Way {
         name: "ring, in place",
         class: Class::Both,
-        most: 64 << 10,
+        most: 64 * MIB,
         batch: 64,
         make: in_place::make,
     },
