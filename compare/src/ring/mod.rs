@@ -18,6 +18,7 @@ pub mod queue;
 pub mod report;
 pub mod setup;
 pub mod shared;
+pub mod table;
 pub mod team;
 pub mod usage;
 pub mod ways;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
+use super::table::Table;
 use super::work::Trips;
 
 const COLOURS: [RGBColor; 8] = [
@@ -74,7 +75,7 @@ pub fn throughput(path: &Path, machine: &str, curves: &[Curve]) -> Result<(), Bo
 pub fn latency(
     path: &Path,
     machine: &str,
-    panels: &[(&str, Vec<Trips>)],
+    panels: &[(&str, Table<Trips>)],
 ) -> Result<(), Box<dyn Error>> {
     let root = SVGBackend::new(path, (1100, 420 * panels.len() as u32)).into_drawing_area();
     root.fill(&WHITE)?;

@@ -1,18 +1,19 @@
 //! The tables, and the goals.
 
 use super::calibrate::Found;
+use super::table::{Table, Without};
 use super::work::{Row, Trips};
 use crate::works::bytes;
 
-/// Prints one-way rows; returns the ratio of the first way's time to the named one's.
-pub fn rows(title: &str, size: usize, rows: &[Row]) {
-    let Some(first) = rows.first() else { return };
+/// Prints one-way rows.
+pub fn rows(title: &str, size: usize, table: &Table<Row>) {
+    let Some(first) = table.first() else { return };
     println!("\n{title}\n");
     println!(
         "| way | ns a message | GB/s | least to most | times as fast | processor ns | switches |"
     );
     println!("|---|---|---|---|---|---|---|");
-    for row in rows {
+    for row in table.iter() {
         let Row { name, time, range, cpu, switches } = row;
         let rate = size as f64 / time;
         let (least, most) = range;
@@ -21,21 +22,36 @@ pub fn rows(title: &str, size: usize, rows: &[Row]) {
             "| {name} | {time:.1} | {rate:.2} | {least:.1} to {most:.1} | {ratio:.2} | {cpu:.0} | {switches:.4} |"
         );
     }
+    without(table);
 }
 
 /// Prints round trips, or delays.
-pub fn trips(title: &str, all: &[Trips]) {
-    let Some(first) = all.first() else { return };
+pub fn trips(title: &str, table: &Table<Trips>) {
+    let Some(first) = table.first() else { return };
     println!("\n{title}\n");
     println!("| way | p50 µs | p99 | p99.9 | longest | p50, times as fast | processor µs |");
     println!("|---|---|---|---|---|---|---|");
-    for trip in all {
+    for trip in table.iter() {
         let [p50, p99, p999, most] = trip.times.map(|time| time as f64 / 1e3);
         let ratio = first.times[0] as f64 / trip.times[0] as f64;
         let (name, cpu) = (trip.name, trip.cpu / 1e3);
         println!(
             "| {name} | {p50:.2} | {p99:.2} | {p999:.1} | {most:.0} | {ratio:.2} | {cpu:.2} |"
         );
+    }
+    without(table);
+}
+
+/// Prints who has no figures, and why, under a table of seven columns.
+fn without<R>(table: &Table<R>) {
+    for Without { name, .. } in &table.without {
+        println!("| {name} | - | - | - | - | - | - |");
+    }
+    let reasons = table.reasons();
+    if !reasons.is_empty() {
+        let reasons: Vec<String> =
+            reasons.iter().map(|(names, why)| format!("{names}: {why}")).collect();
+        println!("\n-: {}.", reasons.join(". "));
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use super::block::Block;
 use super::clock;
@@ -13,6 +14,9 @@ use super::shared::Shared;
 use super::usage::Usage;
 use super::ways::{End, Opener, Way};
 use crate::place::{Place, pin};
+
+/// How long the other process has to say what it knows when this one has failed.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A way, both of whose ends are open.
 pub struct Team {
@@ -95,11 +99,17 @@ impl Team {
         let end = self.end.as_deref_mut().ok_or(io::ErrorKind::NotConnected)?;
         let done = part(end, block);
         let usage = Usage::of_process() - before;
-        let report = Report::take(self.other.control())?;
-        done?;
-        if let Some(error) = report.error {
-            return Err(io::Error::other(format!("the other process: {error}")));
+        if done.is_err() {
+            // It may wait for ever for what did not come; if it does not, it knows more.
+            self.other.control().set_read_timeout(Some(PATIENCE))?;
         }
+        let report = match (Report::take(self.other.control()), done) {
+            (Ok(Report { error: Some(error), .. }), _) => {
+                return Err(io::Error::other(format!("the other process: {error}")));
+            }
+            (_, Err(error)) | (Err(error), _) => return Err(error),
+            (Ok(report), Ok(())) => report,
+        };
         let time = report.finished.saturating_sub(started);
         Ok(Took { time, usage: usage + report.usage })
     }
@@ -179,7 +189,12 @@ fn serve(mut end: Box<dyn End>, control: &mut UnixStream, notes: &Shared) -> io:
         let finished = clock::now();
         let usage = Usage::of_process() - before;
         let error = done.err().map(|error| error.to_string());
+        let failed = error.is_some();
         Report { finished, usage, error }.give(control)?;
+        if failed {
+            // Our end is closed, which whoever waits at the other one hears.
+            break;
+        }
     }
     Ok(())
 }

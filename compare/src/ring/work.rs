@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::block::Block;
 use super::forked::Forked;
 use super::shared::Shared;
+use super::table::{Table, Without};
 use super::team::{Team, Took};
 use super::usage::Usage;
 use super::ways::Way;
@@ -58,27 +59,82 @@ pub struct Works<'a> {
     pub repeats: usize,
 }
 
+/// A team, as long as it does not fail.
+struct Runner {
+    team: Team,
+    failed: Option<String>,
+}
+
+impl Runner {
+    /// Has the team do something; one that fails drops out.
+    fn run<T>(&mut self, work: impl FnOnce(&mut Team) -> io::Result<T>) -> Option<T> {
+        if self.failed.is_some() {
+            return None;
+        }
+        match work(&mut self.team) {
+            Ok(done) => Some(done),
+            Err(error) => {
+                self.failed = Some(error.to_string());
+                None
+            }
+        }
+    }
+}
+
+/// The teams of one table, and the ways that have none.
+struct Race {
+    runners: Vec<Runner>,
+    without: Vec<Without>,
+}
+
+impl Race {
+    /// Has all do this, so many times, in turns: whoever comes first is another one each time.
+    fn repeat(&mut self, repeats: usize, mut work: impl FnMut(usize, &mut Runner)) {
+        let count = self.runners.len();
+        for repeat in 0..repeats {
+            for offset in 0..count {
+                let at = (repeat + offset) % count;
+                work(at, &mut self.runners[at]);
+            }
+        }
+    }
+
+    /// A row for each that has not failed.
+    fn table<R>(self, mut row: impl FnMut(usize, &Team) -> R) -> Table<R> {
+        let Self { runners, mut without } = self;
+        let mut rows = Vec::new();
+        for (at, Runner { team, failed }) in runners.into_iter().enumerate() {
+            match failed {
+                None => rows.push(row(at, &team)),
+                Some(why) => without.push(Without { name: team.way.name, why }),
+            }
+        }
+        Table { rows, without }
+    }
+}
+
 impl Works<'_> {
-    fn teams(
+    fn race(
         &self,
         place: Place,
         most: usize,
-        takes: impl Fn(&Way) -> bool,
+        lacks: impl Fn(&Way) -> Option<String>,
         notes: &Arc<Shared>,
-    ) -> io::Result<Vec<Team>> {
+    ) -> io::Result<Race> {
         self.processors.settle(place)?;
-        let mut teams = Vec::new();
-        for way in self.ways.iter().copied().filter(|way| takes(way)) {
-            teams.push(Team::start(way, most, place, Arc::clone(notes))?);
-        }
-        let mut open = Vec::new();
-        for mut team in teams {
-            match team.open() {
-                Ok(()) => open.push(team),
-                Err(error) => println!("\n{} is left out: {error}\n", team.way.name),
+        let (mut teams, mut without) = (Vec::new(), Vec::new());
+        for way in self.ways.iter().copied() {
+            match lacks(way).or_else(|| is_mad(way, place)) {
+                None => teams.push(Team::start(way, most, place, Arc::clone(notes))?),
+                Some(why) => without.push(Without { name: way.name, why }),
             }
         }
-        Ok(open)
+        let mut runners = Vec::new();
+        for mut team in teams {
+            let failed = team.open().err().map(|error| error.to_string());
+            runners.push(Runner { team, failed });
+        }
+        Ok(Race { runners, without })
     }
 
     /// One way, blocks of one message, or of as many as the way takes at once.
@@ -86,38 +142,37 @@ impl Works<'_> {
     /// # Errors
     ///
     /// The kernel's.
-    pub fn one_way(&self, place: Place, message: usize, batched: bool) -> io::Result<Vec<Row>> {
+    pub fn one_way(&self, place: Place, message: usize, batched: bool) -> io::Result<Table<Row>> {
         let notes = Arc::new(Shared::new(PACED)?);
-        let takes =
-            |way: &Way| message <= way.most && (!batched || way.batch > 1) && !is_mad(way, place);
+        let lacks = |way: &Way| match way {
+            way if message > way.most => {
+                Some(format!("takes no message above {}", crate::works::bytes(way.most)))
+            }
+            way if batched && way.batch == 1 => Some("sends no more than one a call".to_owned()),
+            _ => None,
+        };
         let most = if batched { 4096 * message } else { message };
-        let mut teams = self.teams(place, most, takes, &notes)?;
+        let mut race = self.race(place, most, lacks, &notes)?;
         let block = |team: &Team| {
             if batched { Block::many(team.way.batch) } else { Block::one(message) }
         };
         let mut counts = Vec::new();
-        for team in &mut teams {
-            let block = block(team);
+        for runner in &mut race.runners {
             // The second is no longer the first touch of the memory.
             let few = if message > 1 << 20 { 2 } else { 8 };
-            team.one_way(block, few)?;
-            let once = team.one_way(block, few)?.time / few as u64;
-            counts.push((STINT / once.max(20)).clamp(2, 1_000_000) as usize);
+            let once = runner.run(|team| {
+                team.one_way(block(team), few)?;
+                Ok(team.one_way(block(team), few)?.time / few as u64)
+            });
+            counts.push((STINT / once.unwrap_or(0).max(20)).clamp(2, 1_000_000) as usize);
         }
-        let mut all: Vec<Vec<Took>> = teams.iter().map(|_| Vec::new()).collect();
-        for repeat in 0..self.repeats {
-            for offset in 0..teams.len() {
-                let at = (repeat + offset) % teams.len();
-                let block = block(&teams[at]);
-                all[at].push(teams[at].one_way(block, counts[at])?);
-            }
-        }
-        let rows = teams.iter().zip(counts).zip(all);
-        Ok(rows
-            .map(|((team, count), took)| {
-                row(team.way.name, &took, (count * block(team).count) as f64)
-            })
-            .collect())
+        let mut all: Vec<Vec<Took>> = counts.iter().map(|_| Vec::new()).collect();
+        race.repeat(self.repeats, |at, runner| {
+            all[at].extend(runner.run(|team| team.one_way(block(team), counts[at])));
+        });
+        Ok(race.table(|at, team| {
+            row(team.way.name, &all[at], (counts[at] * block(team).count) as f64)
+        }))
     }
 
     /// There and back.
@@ -125,29 +180,26 @@ impl Works<'_> {
     /// # Errors
     ///
     /// The kernel's.
-    pub fn round_trips(&self, place: Place, message: usize) -> io::Result<Vec<Trips>> {
+    pub fn round_trips(&self, place: Place, message: usize) -> io::Result<Table<Trips>> {
         let notes = Arc::new(Shared::new(PACED)?);
-        let takes = |way: &Way| message <= way.most && way.name != IN_PLACE && !is_mad(way, place);
-        let mut teams = self.teams(place, message, takes, &notes)?;
-        let mut times: Vec<(Vec<u64>, Usage)> = teams.iter().map(|_| Default::default()).collect();
+        let mut race = self.race(place, message, is_for_many, &notes)?;
         let mut counts = Vec::new();
-        for team in &mut teams {
-            let once = team.round_trips(Block::one(message), 50, &mut Vec::new())?.time / 50;
-            counts.push((STINT / once.max(100)).clamp(20, 50_000) as usize);
+        for runner in &mut race.runners {
+            let once = runner.run(|team| {
+                Ok(team.round_trips(Block::one(message), 50, &mut Vec::new())?.time / 50)
+            });
+            counts.push((STINT / once.unwrap_or(0).max(100)).clamp(20, 50_000) as usize);
         }
-        for repeat in 0..self.repeats {
-            for offset in 0..teams.len() {
-                let at = (repeat + offset) % teams.len();
-                let (times, usage) = &mut times[at];
-                let took = teams[at].round_trips(Block::one(message), counts[at], times)?;
-                *usage = *usage + took.usage;
-            }
-        }
-        Ok(teams
-            .iter()
-            .zip(times)
-            .map(|(team, (times, usage))| trips(team, times, usage))
-            .collect())
+        let mut all: Vec<(Vec<u64>, Usage)> = counts.iter().map(|_| Default::default()).collect();
+        race.repeat(self.repeats, |at, runner| {
+            let (times, usage) = &mut all[at];
+            let took = runner.run(|team| team.round_trips(Block::one(message), counts[at], times));
+            *usage = *usage + took.unwrap_or_default().usage;
+        });
+        Ok(race.table(|at, team| {
+            let (times, usage) = std::mem::take(&mut all[at]);
+            trips(team, times, usage)
+        }))
     }
 
     /// A thousand messages a second: how late they come.
@@ -155,21 +207,25 @@ impl Works<'_> {
     /// # Errors
     ///
     /// The kernel's.
-    pub fn paced(&self, place: Place) -> io::Result<Vec<Trips>> {
+    pub fn paced(&self, place: Place) -> io::Result<Table<Trips>> {
         let notes = Arc::new(Shared::new(PACED)?);
-        let takes = |way: &Way| way.name != IN_PLACE && !is_mad(way, place);
-        let mut teams = self.teams(place, 64, takes, &notes)?;
-        let mut all = Vec::new();
-        for team in &mut teams {
-            let (mut times, mut usage) = (Vec::new(), Usage::default());
-            team.one_way(Block::one(64), 8)?;
-            for _ in 0..2 {
-                usage = usage + team.paced(Block::one(64), PACED, INTERVAL, &notes)?.usage;
-                times.extend(notes.iter().map(|note| note.load(Relaxed)));
-            }
-            all.push(trips(team, times, usage));
+        let mut race = self.race(place, 64, is_for_many, &notes)?;
+        let mut all: Vec<(Vec<u64>, Usage)> =
+            race.runners.iter().map(|_| Default::default()).collect();
+        for (runner, (times, usage)) in race.runners.iter_mut().zip(&mut all) {
+            runner.run(|team| {
+                team.one_way(Block::one(64), 8)?;
+                for _ in 0..2 {
+                    *usage = *usage + team.paced(Block::one(64), PACED, INTERVAL, &notes)?.usage;
+                    times.extend(notes.iter().map(|note| note.load(Relaxed)));
+                }
+                Ok(())
+            });
         }
-        Ok(all)
+        Ok(race.table(|at, team| {
+            let (times, usage) = std::mem::take(&mut all[at]);
+            trips(team, times, usage)
+        }))
     }
 
     /// There and back, and one way, while two other processes want all of the processors.
@@ -177,7 +233,7 @@ impl Works<'_> {
     /// # Errors
     ///
     /// The kernel's.
-    pub fn beside_busy(&self, place: Place) -> io::Result<(Vec<Trips>, Vec<Row>)> {
+    pub fn beside_busy(&self, place: Place) -> io::Result<(Table<Trips>, Table<Row>)> {
         let busy = [burn()?, burn()?];
         let done = self.round_trips(place, 64).and_then(|trips| {
             let rows = self.one_way(place, 4096, false)?;
@@ -188,12 +244,17 @@ impl Works<'_> {
     }
 }
 
-/// One publication for many; there and back it is the ring's own.
-const IN_PLACE: &str = "ring, in place";
+/// Why it has no figures for messages that come alone: there, it is the ring's own.
+fn is_for_many(way: &Way) -> Option<String> {
+    (way.name == "ring, in place").then(|| "as `ring` where small messages come alone".to_owned())
+}
 
-/// Whether it would wait for itself: one that never sleeps, on the processor of its peer.
-fn is_mad(way: &Way, place: Place) -> bool {
-    way.class == super::ways::Class::Spins && place.ours.is_some() && place.ours == place.theirs
+/// Why it would wait for itself, if it would: it never sleeps, on the processor of its peer.
+fn is_mad(way: &Way, place: Place) -> Option<String> {
+    let mad = way.class == super::ways::Class::Spins
+        && place.ours.is_some()
+        && place.ours == place.theirs;
+    mad.then(|| "never sleeps, and would wait for itself on its peer's processor".to_owned())
 }
 
 /// A process that never stops computing, until it is dropped.
