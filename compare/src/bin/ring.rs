@@ -20,6 +20,8 @@ const USAGE: &str = "cargo xtask bench ring [--quick] [--only WORK,WORK] [--plot
 /// What the ring is compared with.
 const SOCKETS: &str = "socketpair";
 
+const ANYWHERE: (&str, Place) = ("wherever the kernel likes", Place::ANYWHERE);
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match Options::parse(&arguments).and_then(|options| options.run()) {
@@ -165,8 +167,7 @@ impl Bench<'_> {
     fn trips(&self) -> Result<Vec<Goal>, Box<dyn Error>> {
         let mut all = Vec::new();
         let mut panels = Vec::new();
-        let anywhere = ("wherever the kernel likes", Place::ANYWHERE);
-        for (name, place) in self.places().into_iter().chain([anywhere]) {
+        for (name, place) in self.places().into_iter().chain([ANYWHERE]) {
             let found = self.works(self.options.repeats).round_trips(place, 64)?;
             trips(&titled(&format!("There and back, {name}"), 64), &found);
             let gain = trip_ratio(&found, SOCKETS, "ring", 0);
@@ -192,7 +193,7 @@ impl Bench<'_> {
 
     fn paced(&self) -> Result<Vec<Goal>, Box<dyn Error>> {
         let mut all = Vec::new();
-        for (name, place) in self.places() {
+        for (name, place) in self.places().into_iter().chain([ANYWHERE]) {
             let found = self.works(1).paced(place)?;
             trips(
                 &format!("A thousand messages of 64 B a second, {name}: how late they come"),
