@@ -9,7 +9,7 @@ use compare::place::{Place, Processors};
 use compare::ring::calibrate::{self, Found};
 use compare::ring::picture::{self, Curve};
 use compare::ring::report::{self, Goal, goals, ratio, rows, titled, trip_ratio, trips};
-use compare::ring::ways::{ALL, named};
+use compare::ring::ways::{ALL, SHMIPC, named};
 use compare::ring::work::{Row, Works};
 use compare::ring::{both, pairs, queue, setup};
 use streampipe::Engine;
@@ -19,6 +19,36 @@ const USAGE: &str = "cargo xtask bench ring [--quick] [--only WORK,WORK] [--plot
 
 /// What the ring is compared with.
 const SOCKETS: &str = "socketpair";
+
+/// Who also uses shared memory, each beside what waits as it does: awake, or asleep.
+const BY_CLASS: &[(&str, &str)] = &[
+    ("iceoryx2", "ring, spinning"),
+    ("iceoryx2, events", "ring, sleeping"),
+    (SHMIPC, "ring, sleeping"),
+];
+
+/// One way, nobody waits for long: also beside what one gets, and what writes and reads in place as they do.
+const ONE_WAY: &[(&str, &str)] = &[
+    ("iceoryx2", "ring"),
+    ("iceoryx2", "ring, spinning"),
+    ("iceoryx2", "ring, in place"),
+    ("iceoryx2, events", "ring, sleeping"),
+    (SHMIPC, "ring"),
+    (SHMIPC, "ring, sleeping"),
+];
+
+/// What is measured beside busy processes.
+const BUSY: &[&str] = &[
+    SOCKETS,
+    "pipe",
+    SHMIPC,
+    "iceoryx2",
+    "iceoryx2, events",
+    "streampipe, socket",
+    "ring",
+    "ring, spinning",
+    "ring, sleeping",
+];
 
 const ANYWHERE: (&str, Place) = ("wherever the kernel likes", Place::ANYWHERE);
 
@@ -133,14 +163,17 @@ impl Bench<'_> {
                 if let Some(wanted) = goal {
                     let what = format!("{name}, one way, {}", compare::works::bytes(size));
                     all.push(Goal::at_least(&what, wanted, ratio(&found, SOCKETS, "ring")));
-                    neighbours(&what, &found, &mut all);
                 }
+                let what = format!("{name}, one way, {}", compare::works::bytes(size));
+                neighbours(&what, ONE_WAY, &mut all, |theirs, ours| ratio(&found, theirs, ours));
                 if is_two {
                     add_to(&mut curves, size, &found);
                 }
             }
             let found = self.works(self.options.repeats).one_way(place, 64, true)?;
             rows(&titled(&format!("One way, {name}, many at once"), 64), 64, &found);
+            let what = format!("{name}, 64 B, many at once");
+            neighbours(&what, ONE_WAY, &mut all, |theirs, ours| ratio(&found, theirs, ours));
             let single = self.works(3).one_way(place, 64, false)?;
             let time = |rows: &[Row], name: &str| {
                 rows.iter().find(|row| row.name == name).map_or(f64::NAN, |row| row.time)
@@ -183,6 +216,10 @@ impl Bench<'_> {
                 1.1,
                 asleep,
             ));
+            let what = format!("{name}, there and back, p50");
+            neighbours(&what, BY_CLASS, &mut all, |theirs, ours| {
+                trip_ratio(&found, theirs, ours, 0)
+            });
             panels.push((name, found));
         }
         if let Some(directory) = &self.options.plots {
@@ -201,6 +238,10 @@ impl Bench<'_> {
             );
             let late = 1.0 / trip_ratio(&found, SOCKETS, "ring", 0);
             all.push(Goal::at_most(format!("{name}, paced, p50 against a socket's"), 1.1, late));
+            let what = format!("{name}, paced, p50");
+            neighbours(&what, BY_CLASS, &mut all, |theirs, ours| {
+                trip_ratio(&found, theirs, ours, 0)
+            });
         }
         Ok(all)
     }
@@ -208,13 +249,18 @@ impl Bench<'_> {
     fn busy(&self) -> Result<Vec<Goal>, Box<dyn Error>> {
         let mut all = Vec::new();
         for (name, place) in self.places() {
-            let kept = [SOCKETS, "pipe", "streampipe, socket", "ring", "ring, sleeping"];
-            let ways = kept.iter().filter_map(|name| named(name)).collect();
+            let ways = BUSY.iter().filter_map(|name| named(name)).collect();
             let works =
                 Works { ways, processors: self.processors, repeats: 5.min(self.options.repeats) };
             let (there, one) = works.beside_busy(place)?;
             trips(&format!("There and back, {name}, beside two busy processes"), &there);
             rows(&titled(&format!("One way, {name}, beside two busy processes"), 4096), 4096, &one);
+            let what = format!("{name}, busy, there and back, p50");
+            neighbours(&what, BY_CLASS, &mut all, |theirs, ours| {
+                trip_ratio(&there, theirs, ours, 0)
+            });
+            let what = format!("{name}, busy, one way, 4 KiB");
+            neighbours(&what, BY_CLASS, &mut all, |theirs, ours| ratio(&one, theirs, ours));
             let p50 = 1.0 / trip_ratio(&there, SOCKETS, "ring", 0);
             all.push(Goal::at_most(
                 format!("{name}, busy, there and back, p50 against a socket's"),
@@ -320,12 +366,17 @@ fn goal_at(size: usize) -> Option<f64> {
     }
 }
 
-/// The ring must be ahead of those who use shared memory, too.
-fn neighbours(what: &str, found: &[Row], all: &mut Vec<Goal>) {
-    for (name, ours) in [("iceoryx2", "ring"), ("shmipc", "ring")] {
-        let gain = ratio(found, name, ours);
+/// Goals for all of these that have figures: ours must not be behind theirs.
+fn neighbours(
+    what: &str,
+    pairs: &[(&str, &str)],
+    all: &mut Vec<Goal>,
+    times_as_fast: impl Fn(&str, &str) -> f64,
+) {
+    for (theirs, ours) in pairs {
+        let gain = times_as_fast(theirs, ours);
         if gain.is_finite() {
-            all.push(Goal::at_least(format!("{what}, against {name}"), 1.0, gain));
+            all.push(Goal::not_behind(what, ours, theirs, gain));
         }
     }
 }

@@ -71,6 +71,11 @@ impl Goal {
         Self { what: what.into(), found, wanted, at_most: false }
     }
 
+    /// One way must be at least as fast as another.
+    pub fn not_behind(what: &str, ours: &str, theirs: &str, times_as_fast: f64) -> Self {
+        Self::at_least(format!("{what}, {ours} against {theirs}"), 1.0, times_as_fast)
+    }
+
     /// It must be at most so much.
     pub fn at_most(what: impl Into<String>, wanted: f64, found: f64) -> Self {
         Self { what: what.into(), found, wanted, at_most: true }
