@@ -154,7 +154,7 @@ enum Others {
     Server(#[allow(dead_code)] Listener),
 }
 
-/// Enters the runtime only if there is something to wait for.
+/// Enters the runtime only if there is something to wait for: within the window, nothing else needs it.
 fn wait<T>(runtime: &Runtime, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     let mut work = pin!(work);
     match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -165,8 +165,11 @@ fn wait<T>(runtime: &Runtime, work: impl Future<Output = io::Result<T>>) -> io::
 
 async fn put(stream: &mut Stream, fill: impl FnOnce(&mut [u8]), len: usize) -> io::Result<()> {
     fill(stream.reserve(len).map_err(other)?);
-    stream.flush(false).await.map_err(other)?;
-    went_over(stream)
+    if !stream.send_buf().is_from_share_memory() {
+        // It would go over to the socket with this, for which it starts tasks.
+        return Err(went_over());
+    }
+    stream.flush(false).await.map_err(other)
 }
 
 async fn take<T>(stream: &mut Stream, len: usize, look: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
@@ -174,15 +177,11 @@ async fn take<T>(stream: &mut Stream, len: usize, look: impl FnOnce(&[u8]) -> T)
     let found = look(&bytes);
     drop(bytes);
     stream.recv_buf().release_previous_read();
-    went_over(stream)?;
-    Ok(found)
+    if stream.fallback_state() { Err(went_over()) } else { Ok(found) }
 }
 
-fn went_over(stream: &Stream) -> io::Result<()> {
-    if stream.fallback_state() {
-        return Err(io::Error::other("its memory was full, and it went over to the socket"));
-    }
-    Ok(())
+fn went_over() -> io::Error {
+    io::Error::other("its memory was full, and it would go over to the socket")
 }
 
 impl End for Task {
