@@ -325,7 +325,7 @@ fn pairs_table() -> Result<(), Box<dyn Error>> {
         for engine in [Engine::Socket, Engine::Ring] {
             match pairs::measure(engine, pairs) {
                 Ok(many) => println!("| {engine:?} | {pairs} | {} |", pairs_cells(pairs, many)),
-                Err(error) => println!("| {engine:?} | {pairs} | {error} | | | | | | | | |"),
+                Err(error) => println!("| {engine:?} | {pairs} | {error} | | | | | | | | | |"),
             }
         }
     }

@@ -70,6 +70,8 @@ enum Word {
     Setup,
     /// Returns of the server's `epoll_wait`.
     Returns,
+    /// The kernel's error that ended the server.
+    Error,
     /// The numbers of the clients' processes, from here on.
     Client = 8,
     /// The times of the round trips, from here on.
@@ -151,8 +153,16 @@ impl Run {
     fn start(plan: Plan) -> io::Result<Self> {
         let words = Shared::new(Word::Times as usize + plan.messages())?;
         let before = Memory::of(&[this()])?;
-        let mut server = Forked::start(|mut control| serve(plan, &words, &mut control))?;
-        hear(server.control())?;
+        let failed = &words[Word::Error as usize];
+        let mut server = Forked::start(|mut control| {
+            serve(plan, &words, &mut control).inspect_err(|error| {
+                failed.store(error.raw_os_error().unwrap_or(0) as u64, Relaxed);
+            })
+        })?;
+        hear(server.control()).map_err(|gone| match failed.load(Relaxed) {
+            0 => gone,
+            code => io::Error::from_raw_os_error(code as i32),
+        })?;
         Ok(Self { server, words, clients: plan.clients, before })
     }
 
