@@ -30,6 +30,8 @@ pub(crate) struct Ring {
     /// Told when what was lent is back.
     pub(super) reader_back: Condvar,
     pub(super) writer_back: Condvar,
+    /// Whether something was ever lent: who never works in place does not pay for those who do.
+    pub(super) lends: AtomicBool,
     lifeline: Mutex<Lifeline>,
     /// Who of this process's threads waits to read, and to write; the others wait for their turn.
     pub(super) reading: Turn<Spin>,
@@ -116,6 +118,7 @@ impl Ring {
             writer: Mutex::new(writer),
             reader_back: Condvar::new(),
             writer_back: Condvar::new(),
+            lends: AtomicBool::new(false),
             lifeline: Mutex::default(),
             reading: Turn::new(Spin::default()),
             writing: Turn::new(Spin::default()),
@@ -270,12 +273,16 @@ impl Ring {
     }
 
     /// Waits until nobody works in place in this direction, or the deadline; says whether somebody did.
-    #[cold]
+    ///
+    /// Behind a call that has found that out, or not: what it saw under the lock is seen here.
     pub(super) fn wait_until_back(
         &self,
         direction: Direction,
         waiting: Waiting,
     ) -> io::Result<bool> {
+        if !self.lends.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
         match direction {
             Direction::Reading { .. } => wait_until_back(&self.reader, &self.reader_back, waiting),
             Direction::Writing { .. } => wait_until_back(&self.writer, &self.writer_back, waiting),

@@ -417,13 +417,8 @@ impl Ring {
             if !comes_first {
                 break;
             }
-            match self.take_note(line, Direction::Reading { due: 0 }, &mut lifeline)? {
-                Heard::Note => self.note_heard(),
-                Heard::Nothing => break,
-                Heard::TheEnd => {
-                    self.note_the_end();
-                    break;
-                }
+            if !self.hear_one(line, Direction::Reading { due: 0 }, &mut lifeline)? {
+                break;
             }
         }
         Ok(())
@@ -464,16 +459,29 @@ impl Ring {
                 // The reader has another way to say so; until then, whoever polls is told that there is something.
                 break;
             }
-            match self.take_note(line, direction, lifeline)? {
-                Heard::Note => self.note_heard(),
-                Heard::Nothing => break,
-                Heard::TheEnd => {
-                    self.note_the_end();
-                    break;
-                }
+            if !self.hear_one(line, direction, lifeline)? {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Takes the next note; says whether there was one.
+    fn hear_one(
+        &self,
+        line: &Line<'_>,
+        direction: Direction,
+        lifeline: &mut Lifeline,
+    ) -> io::Result<bool> {
+        match self.take_note(line, direction, lifeline)? {
+            Heard::Note => {
+                self.note_heard();
+                return Ok(true);
+            }
+            Heard::Nothing => {}
+            Heard::TheEnd => self.note_the_end(),
+        }
+        Ok(false)
     }
 
     /// The lifeline has ended: the peer has, or this end, if it was ended while somebody slept.

@@ -1,4 +1,5 @@
 use std::io::{self, Read};
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::lending::give_back;
 use crate::Trusted;
@@ -60,6 +61,7 @@ impl Ring {
                     let taking = Taking::Bytes;
                     len = self.meet_batch(&mut reader, &line, taking, len, &mut unwanted)?.1;
                 }
+                self.lends.store(true, Relaxed);
                 reader.lending.lend();
                 Ok(Some((reader.consumer.head(), len)))
             })?;

@@ -1,4 +1,5 @@
 use std::io::{self, IoSlice, Write};
+use std::sync::atomic::Ordering::Relaxed;
 
 use streampipe_ring::Half;
 
@@ -62,6 +63,7 @@ impl Ring {
             if space < wanted {
                 return Ok(None);
             }
+            self.lends.store(true, Relaxed);
             writer.lending.lend();
             Ok(Some(writer.producer.tail()))
         })?;
