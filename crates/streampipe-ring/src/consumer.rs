@@ -33,6 +33,13 @@ impl Consumer {
         self.head
     }
 
+    /// How much there is to read, as far as was seen before.
+    #[inline]
+    #[must_use]
+    pub fn known(&self) -> u64 {
+        self.tail.wrapping_sub(self.head)
+    }
+
     /// How much there is to read; looks at the peer's word if less than wanted, or nothing, was known to be there.
     ///
     /// # Errors
@@ -40,10 +47,10 @@ impl Consumer {
     /// [`Corrupt::Tail`].
     #[inline]
     pub fn available<W: Word>(&mut self, wanted: u64, view: &View<'_, W>) -> Result<u64, Corrupt> {
-        if self.tail.wrapping_sub(self.head) < wanted.max(1) {
+        if self.known() < wanted.max(1) {
             self.look(view)?;
         }
-        Ok(self.tail.wrapping_sub(self.head))
+        Ok(self.known())
     }
 
     /// Looks how far the peer has written.
@@ -145,7 +152,7 @@ impl Consumer {
     #[inline]
     #[must_use]
     pub fn is_left_behind<W: Word>(&self, view: &View<'_, W>) -> bool {
-        view.own.head.load(Relaxed) != self.head
+        view.own.head.load(Relaxed) != self.head || view.own.taken.load(Relaxed) != self.taken
     }
 
     /// Goes on where another process stopped that had a copy of this end: from what it published.

@@ -182,6 +182,7 @@ impl Ring {
             return Ok((Came::default(), before));
         }
         let mut lifeline = self.lifeline();
+        unwanted.extend(lifeline.take_aside().into_iter().flat_map(|batch| batch.fds));
         self.find_batch(&mut lifeline, reader, line, taking)?;
         let Some(next) = lifeline.next_batch() else { return Ok((Came::default(), available)) };
         if next.at != head {

@@ -31,7 +31,7 @@ pub(crate) struct Ring {
     pub(super) reader_back: Condvar,
     pub(super) writer_back: Condvar,
     /// Whether something was ever lent: who never works in place does not pay for those who do.
-    pub(super) lends: AtomicBool,
+    lends: AtomicBool,
     lifeline: Mutex<Lifeline>,
     /// Who of this process's threads waits to read, and to write; the others wait for their turn.
     pub(super) reading: Turn<Spin>,
@@ -199,12 +199,12 @@ impl Ring {
         if reader.generation != number {
             self.reading.replace(Spin::default());
             self.has_listener.store(false, Ordering::Relaxed);
-            reader.lending.forget();
+            reader.lending.forget_others();
             reader.generation = number;
         }
         let resumed = reader.consumer.resume(&self.view());
         resumed.map_err(|corrupt| self.poison(line, corrupt.into()))?;
-        self.lifeline().forget_before(reader.consumer.head());
+        self.lifeline().set_aside_before(reader.consumer.head());
         Ok(())
     }
 
@@ -212,7 +212,7 @@ impl Ring {
     fn resume_writer(&self, writer: &mut Writer, number: u64, line: &Line<'_>) -> io::Result<()> {
         if writer.generation != number {
             self.writing.replace(Spin::default());
-            writer.lending.forget();
+            writer.lending.forget_others();
             writer.generation = number;
         }
         let resumed = writer.producer.resume(&self.view());
@@ -272,6 +272,16 @@ impl Ring {
         self.heard.load(Ordering::Relaxed)
     }
 
+    /// Somebody works in place.
+    pub(super) fn note_lending(&self) {
+        self.lends.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether anybody has ever worked in place.
+    pub(super) fn has_lent(&self) -> bool {
+        self.lends.load(Ordering::Relaxed)
+    }
+
     /// Waits until nobody works in place in this direction, or the deadline; says whether somebody did.
     ///
     /// Behind a call that has found that out, or not: what it saw under the lock is seen here.
@@ -280,7 +290,7 @@ impl Ring {
         direction: Direction,
         waiting: Waiting,
     ) -> io::Result<bool> {
-        if !self.lends.load(Ordering::Relaxed) {
+        if !self.has_lent() {
             return Ok(false);
         }
         match direction {

@@ -17,6 +17,9 @@ const SHORT_AGAIN: u32 = 16;
 /// After how many waits whose bytes came at once it is tried whether more come.
 const LINGER_AGAIN: u32 = 16;
 
+/// How many doorbells at most are there unheard, of the 278 that fit.
+const BEDS: u32 = 32;
+
 /// The longest a reader lingers, in units.
 const LONGEST: u32 = 8;
 
@@ -35,11 +38,13 @@ pub(super) struct Spin {
     linger: u32,
     /// How often they came at once since it was last tried.
     at_once: u32,
+    /// How often somebody was about to sleep at the lifeline since it was last tidied.
+    beds: u32,
 }
 
 impl Default for Spin {
     fn default() -> Self {
-        Self { budget: MOST, slept: 0, long: 0, linger: 0, at_once: 0 }
+        Self { budget: MOST, slept: 0, long: 0, linger: 0, at_once: 0, beds: 0 }
     }
 }
 
@@ -109,6 +114,16 @@ impl Spin {
     /// Who woke us had us go to another processor, which takes ten times longer than to stay.
     pub(super) fn short_sleep_moved_us(&mut self) {
         self.long = AGAIN;
+    }
+
+    /// Whether to look for doorbells that rang for a sleep that was none, for the bytes came before it: now and then.
+    pub(super) fn may_have_unheard_bells(&mut self) -> bool {
+        self.beds += 1;
+        let many = self.beds >= BEDS;
+        if many {
+            self.beds = 0;
+        }
+        many
     }
 
     /// The short sleep was too short.

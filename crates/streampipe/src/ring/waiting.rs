@@ -97,11 +97,17 @@ impl Ring {
         call: &mut dyn FnMut() -> io::Result<Option<T>>,
     ) -> io::Result<T> {
         self.hear(line, direction, Listener::Passing)?;
-        self.arm(line, direction, Sleep::AtLifeline)?;
-        if let Some(done) = call()? {
-            return Ok(done);
+        loop {
+            self.arm(line, direction, Sleep::AtLifeline)?;
+            if let Some(done) = call()? {
+                return Ok(done);
+            }
+            // Nobody would ring for what somebody who worked in place has left.
+            self.wait_until_back(direction, Waiting::Never)?;
+            if !self.is_held_up(direction) {
+                break;
+            }
         }
-        self.wait_until_back(direction, Waiting::Never)?;
         match line.watch {
             Some(watch) if watch.life()? == Life::Gone => self.last_time(line, watch, call),
             _ => Err(io::ErrorKind::WouldBlock.into()),
@@ -317,6 +323,9 @@ impl Ring {
                 Some(deadline) => most.min(deadline.saturating_duration_since(Instant::now())),
                 None => most,
             };
+            if self.is_held_up(direction) {
+                return Ok(None);
+            }
             // Nobody wakes whoever goes to sleep here behind the end.
             if !self.look_whether_gone(line)? {
                 let here = processor();
@@ -335,13 +344,33 @@ impl Ring {
             spin.short_was_too_short();
         }
         let _listening = Listening::start(self);
+        if spin.may_have_unheard_bells() {
+            self.hear(line, direction, Listener::Tidying)?;
+        }
         self.arm(line, direction, Sleep::AtLifeline)?;
         if let Some(done) = call()? {
             return Ok(Some(done));
         }
+        if self.is_held_up(direction) {
+            return Ok(None);
+        }
         self.sleep_at_lifeline(line, waiting)?;
         self.hear(line, direction, Listener::Sleeping)?;
         Ok(None)
+    }
+
+    /// Whether somebody works in place in this direction, or did and left something: what a call met that came to nothing.
+    fn is_held_up(&self, direction: Direction) -> bool {
+        if !self.has_lent() {
+            return false;
+        }
+        match direction {
+            Direction::Reading { .. } => {
+                let reader = self.lock_reader();
+                reader.lending.is_lent() || reader.consumer.known() > 0
+            }
+            Direction::Writing { .. } => self.lock_writer().lending.is_lent(),
+        }
     }
 
     /// Whether a reader sleeps on the futex first.
@@ -388,6 +417,7 @@ impl Ring {
         let notes = match who {
             // It polls again before it sleeps.
             Listener::Sleeping => Notes::AtMost(1),
+            Listener::Tidying => Notes::AtMost(MOST_NOTES),
             Listener::Passing if self.has_listener() => return Ok(()),
             Listener::Passing if self.must_leave_one(direction, &lifeline) => {
                 match self.count_notes(line)? {
@@ -399,8 +429,18 @@ impl Ring {
             }
             Listener::Passing => Notes::AtMost(MOST_NOTES),
         };
-        self.take_notes(line, direction, reader, &mut lifeline, notes)?;
-        self.check_held(line, reader.head, &mut lifeline)
+        let reading = match (who, direction) {
+            // A doorbell that was heard is taken, or they pile up; what else comes has its bytes first.
+            (Listener::Sleeping | Listener::Tidying, _) => reader.is_batch_due,
+            (Listener::Passing, direction) => direction.is_reading(),
+        };
+        let stops_at = reading.then_some(reader.head);
+        let done = self.take_notes(line, direction, stops_at, &mut lifeline, notes);
+        let done = done.and_then(|()| self.check_held(line, reader.head, &mut lifeline));
+        let aside = lifeline.take_aside();
+        drop(lifeline);
+        drop(aside);
+        done
     }
 
     fn read_so_far(&self, line: &Line<'_>) -> io::Result<ReadSoFar> {
@@ -410,7 +450,12 @@ impl Ring {
     }
 
     /// Takes the notes up to a hello, which comes before all others but doorbells.
+    ///
+    /// Not while a thread listens, which hears it, too, and whose doorbell this could be.
     pub(super) fn hear_hello(&self, line: &Line<'_>) -> io::Result<()> {
+        if self.has_listener() {
+            return Ok(());
+        }
         let mut lifeline = self.lifeline();
         for _ in 0..MOST_NOTES {
             let comes_first = !lifeline.has_hello() && lifeline.next_batch().is_none();
@@ -437,14 +482,14 @@ impl Ring {
         &self,
         line: &Line<'_>,
         direction: Direction,
-        reader: ReadSoFar,
+        stops_at: Option<u64>,
         lifeline: &mut Lifeline,
         notes: Notes,
     ) -> io::Result<()> {
         let (Notes::AtMost(most) | Notes::AllBut(most)) = notes;
         for left in (0..most).rev() {
-            let has_something = self.view().has_written_beyond(reader.head);
-            if !lifeline.has_room() || (direction.is_reading() && has_something) {
+            let has_something = stops_at.is_some_and(|head| self.view().has_written_beyond(head));
+            if !lifeline.has_room() || has_something {
                 // The end that is behind what is not taken is heard of all the same.
                 self.look_whether_gone(line)?;
                 break;
@@ -455,7 +500,7 @@ impl Ring {
                 self.note_heard();
                 break;
             }
-            if reader.is_batch_due && !direction.is_reading() && !self.has_room_for_fds(line) {
+            if !direction.is_reading() && !self.has_room_for_fds(line)? {
                 // The reader has another way to say so; until then, whoever polls is told that there is something.
                 break;
             }
@@ -491,10 +536,13 @@ impl Ring {
         }
     }
 
-    /// Whether the descriptors of a note could be taken by somebody who waits for something else.
-    fn has_room_for_fds(&self, line: &Line<'_>) -> bool {
+    /// Whether the descriptors of a note, if one has come, could be taken by somebody who waits for something else.
+    fn has_room_for_fds(&self, line: &Line<'_>) -> io::Result<bool> {
+        if !glance(line.fd)?.readable {
+            return Ok(true);
+        }
         let _alone = ROOM.lock().unwrap_or_else(PoisonError::into_inner);
-        table::look_for_room(MAX_FDS, line.fd).is_ok()
+        Ok(table::look_for_room(MAX_FDS, line.fd).is_ok())
     }
 
     fn take_note(
@@ -577,6 +625,8 @@ enum Notes {
 enum Listener {
     /// A thread that slept at the lifeline.
     Sleeping,
+    /// One that is going to, and has been rung for before, perhaps, where it did not sleep in the end.
+    Tidying,
     /// A call that does not wait.
     Passing,
 }

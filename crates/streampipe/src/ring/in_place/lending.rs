@@ -27,9 +27,10 @@ impl Lending {
         self.to = Some(Thread::current());
     }
 
-    /// In a fork: who it was lent to may be a thread of the parent's.
-    pub(in crate::ring) fn forget(&mut self) {
-        *self = Self::default();
+    /// In a fork, where the others who waited, and who it was lent to unless it was this thread, are threads of the parent's.
+    pub(in crate::ring) fn forget_others(&mut self) {
+        self.to = self.to.filter(|&to| to == Thread::current());
+        self.waiting = 0;
     }
 }
 

@@ -1,5 +1,5 @@
 use std::io::{self, Read};
-use std::sync::atomic::Ordering::Relaxed;
+use std::marker::PhantomData;
 
 use super::lending::give_back;
 use crate::Trusted;
@@ -41,6 +41,8 @@ pub struct Readable<'end> {
     len: usize,
     /// How much of it was read or skipped.
     read: usize,
+    /// It is lent to this thread, which others must not give back.
+    _here: PhantomData<*const ()>,
 }
 
 impl Ring {
@@ -61,11 +63,11 @@ impl Ring {
                     let taking = Taking::Bytes;
                     len = self.meet_batch(&mut reader, &line, taking, len, &mut unwanted)?.1;
                 }
-                self.lends.store(true, Relaxed);
+                self.note_lending();
                 reader.lending.lend();
                 Ok(Some((reader.consumer.head(), len)))
             })?;
-        Ok(Readable { ring: self, line, position, len: len as usize, read: 0 })
+        Ok(Readable { ring: self, line, position, len: len as usize, read: 0, _here: PhantomData })
     }
 }
 
@@ -141,8 +143,10 @@ impl Read for Readable<'_> {
 impl Drop for Readable<'_> {
     fn drop(&mut self) {
         let mut reader = self.ring.lock_reader();
-        // Elsewhere if another process has read through a copy of this end: it gave this back, too.
-        if self.read > 0 && reader.consumer.head() == self.position {
+        // If another process has read through a copy of this end, it gave this back, too.
+        let is_elsewhere = reader.consumer.head() != self.position
+            || reader.consumer.is_left_behind(&self.ring.view());
+        if self.read > 0 && !is_elsewhere {
             self.ring.release(&mut reader, self.read as u64, &self.line);
         }
         give_back(reader, &self.ring.reader_back);

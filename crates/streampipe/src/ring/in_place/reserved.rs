@@ -1,5 +1,5 @@
 use std::io::{self, IoSlice, Write};
-use std::sync::atomic::Ordering::Relaxed;
+use std::marker::PhantomData;
 
 use streampipe_ring::Half;
 
@@ -41,6 +41,8 @@ pub struct Reserved<'end> {
     len: usize,
     /// Where `write` goes on.
     filled: usize,
+    /// It is lent to this thread, which others must not give back.
+    _here: PhantomData<*const ()>,
 }
 
 impl Ring {
@@ -63,11 +65,11 @@ impl Ring {
             if space < wanted {
                 return Ok(None);
             }
-            self.lends.store(true, Relaxed);
+            self.note_lending();
             writer.lending.lend();
             Ok(Some(writer.producer.tail()))
         })?;
-        Ok(Reserved { ring: self, line, position, len, filled: 0 })
+        Ok(Reserved { ring: self, line, position, len, filled: 0, _here: PhantomData })
     }
 }
 
@@ -104,8 +106,9 @@ impl Reserved<'_> {
     ///
     /// # Errors
     ///
-    /// As `write`: `BrokenPipe` if the peer is known to be gone, or if writing was ended meanwhile; `Other` if another process
-    /// wrote meanwhile through a copy of this end. Nothing is published then. Of a peer that goes now, the next call tells.
+    /// As `write`: `BrokenPipe` if the peer reads no more or is gone, as far as is known, or if writing was ended meanwhile;
+    /// `Other` if another process wrote meanwhile through a copy of this end. Nobody reads the bytes then. Of a peer that goes
+    /// now, the next call tells.
     ///
     /// # Panics
     ///
@@ -121,7 +124,9 @@ impl Reserved<'_> {
     }
 
     fn publish(&self, writer: &mut Writer, bytes: u64) -> io::Result<()> {
-        if Half::Writing.is_ended(&self.ring.view().own) {
+        let view = self.ring.view();
+        let nobody_reads = Half::Reading.is_ended(&view.peer) || self.ring.is_gone();
+        if nobody_reads || Half::Writing.is_ended(&view.own) {
             return Err(broken_pipe());
         }
         if writer.producer.tail() != self.position {

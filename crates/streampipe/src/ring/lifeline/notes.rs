@@ -17,6 +17,7 @@ const MOST_HELD: usize = 2;
 #[derive(Debug, Default)]
 pub(in crate::ring) struct Lifeline {
     batches: VecDeque<Batch>,
+    aside: Vec<Batch>,
     /// Who said hello, as far as the kernel attests it.
     hello: Option<Option<Box<Sender>>>,
     has_ended: bool,
@@ -125,11 +126,16 @@ impl Lifeline {
         self.batches.pop_front()
     }
 
-    /// Closes what belonged to bytes that were read by a copy of this end in another process.
-    pub(in crate::ring) fn forget_before(&mut self, position: u64) {
+    /// Sets aside what belonged to bytes that were read by a copy of this end in another process.
+    pub(in crate::ring) fn set_aside_before(&mut self, position: u64) {
         while self.next_batch().is_some_and(|next| is_behind(next.at, position)) {
-            self.take_batch();
+            self.aside.extend(self.batches.pop_front());
         }
+    }
+
+    /// What was set aside, to be closed when nothing is locked any more.
+    pub(in crate::ring) fn take_aside(&mut self) -> Vec<Batch> {
+        std::mem::take(&mut self.aside)
     }
 
     pub(in crate::ring) fn has_hello(&self) -> bool {
