@@ -376,8 +376,7 @@ impl Ring {
     /// Whether a reader sleeps on the futex first.
     ///
     /// Not if the peer is on another processor. There a wake-up takes 60 us wherever one sleeps; but a kernel that is told
-    /// by a socket that who wakes is about to sleep puts both on one processor, where it takes one, and so a round trip
-    /// through the lifeline is over before the other side has gone to sleep more often than not.
+    /// by a socket that who wakes is about to sleep may put both on one processor, where it takes three.
     fn sleeps_short_first(&self, spin: &mut Spin) -> bool {
         !self.view().is_on_two_processors() && spin.sleeps_short_first()
     }

@@ -17,6 +17,9 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("both_ends_are_used_by_two_processes_in_turns", in_turns),
     ("a_parent_goes_on_where_its_child_stopped", behind_the_child),
     ("a_parent_goes_on_behind_descriptors_that_its_child_took_or_sent", behind_its_descriptors),
+    ("a_look_in_place_gives_nothing_back_that_a_child_has_read", in_place_beside_a_child),
+    ("a_guard_is_its_thread_s_in_a_fork_too", a_guard_in_a_fork),
+    ("a_parent_goes_on_behind_descriptors_that_its_child_refused", behind_a_refusal),
     ("descriptors_cross_a_fork_with_their_bytes", descriptors),
 ];
 
@@ -233,6 +236,62 @@ fn behind_its_descriptors() {
             assert_eq!(&heard[..len], b"and bytes", "{is_met}");
         }
     }
+}
+
+fn in_place_beside_a_child() {
+    let (ours, mut theirs) = ring(4096);
+    theirs.write_all(b"onetwo").expect("room");
+    let mut copy = ours.try_clone().expect("a handle");
+    let (mut stream, mut child) = forked(|mut stream| {
+        stream.read_exact(&mut [0; 1]).expect("the word to begin");
+        let mut heard = [0; 6];
+        copy.read_exact(&mut heard).expect("there");
+        assert_eq!(&heard, b"onetwo");
+        0
+    });
+    let mut there = ours.readable().expect("there");
+    stream.write_all(b"!").expect("it listens");
+    assert!(child.wait().expect("it ends").success());
+    there.skip(3);
+    there.release();
+    // The peer has seen all of it given back, and goes on.
+    theirs.write_all(&[7; 4096]).expect("room");
+    let mut heard = [0; 4096];
+    (&ours).read_exact(&mut heard).expect("there");
+    assert_eq!(heard, [7; 4096]);
+    theirs.write_all(b"x").expect("nothing is wrong");
+}
+
+fn a_guard_in_a_fork() {
+    let (ours, mut theirs) = ring(4096);
+    theirs.write_all(b"onetwo").expect("room");
+    let mut there = ours.readable().expect("there");
+    in_a_child(&ours, |copy| {
+        // This thread has it here, too.
+        let kind = copy.read(&mut [0; 8]).expect_err("it is in use").kind();
+        assert_eq!(kind, ErrorKind::Deadlock);
+    });
+    there.skip(3);
+    there.release();
+    let mut heard = [0; 8];
+    let len = (&ours).read(&mut heard).expect("the rest");
+    assert_eq!(&heard[..len], b"two");
+}
+
+fn behind_a_refusal() {
+    let (ours, theirs) = ring(4096);
+    let file = file_with(b"x");
+    theirs.send_fds(b"1st", &[file.as_fd()]).expect("room");
+    in_a_child(&ours, |copy| {
+        copy.read(&mut [0; 8]).expect_err("a descriptor comes first");
+        copy.refuse_fds().expect("an end");
+    });
+    let mut heard = [0; 8];
+    let (len, fds) = ours.recv_fds(&mut heard).expect("bytes");
+    assert_eq!((&heard[..len], fds.len()), (&b"1st"[..], 0));
+    (&theirs).write_all(b"2nd").expect("nothing is wrong");
+    let len = (&ours).read(&mut heard).expect("bytes");
+    assert_eq!(&heard[..len], b"2nd");
 }
 
 fn descriptors() {

@@ -163,6 +163,46 @@ tests_alone! {
         }
     }
 
+    fn a_reader_that_slept_before_a_look_in_place_reads_what_that_left() {
+        let mut met = 0;
+        for wait in [Wait::Adaptive, Wait::Block].into_iter().cycle().take(40) {
+            let (mut ours, theirs) = pair(wait);
+            theirs.set_read_timeout(Some(Duration::from_secs(10))).expect("not zero");
+            let hasty = theirs.try_clone().expect("a handle");
+            hasty.set_nonblocking(true).expect("a flag");
+            let sleeper = Sleeper::default();
+            std::thread::scope(|scope| {
+                let reader = scope.spawn(|| {
+                    sleeper.is_me();
+                    let mut heard = [0; 8];
+                    (&theirs).read(&mut heard).map(|len| heard[..len].to_vec())
+                });
+                sleeper.sleeps();
+                ours.write_all(b"onetwo").expect("room");
+                // In front of the reader, which has to wake first; mostly.
+                let expected: &[u8] = match hasty.readable() {
+                    Ok(mut there) => {
+                        met += 1;
+                        there.skip(3);
+                        sleeper.sleeps();
+                        b"two"
+                    }
+                    Err(_) => b"onetwo",
+                };
+                let heard = reader.join().expect("no panic").expect("something is there");
+                assert_eq!(heard, expected, "{wait:?}");
+            });
+        }
+        assert!(met > 0, "never in front of the reader");
+    }
+
+    fn what_is_committed_to_a_peer_that_reads_no_more_is_refused() {
+        let (ours, theirs) = pair(Wait::Adaptive);
+        let room = ours.reserve(8).expect("room");
+        theirs.shutdown(Shutdown::Read).expect("once");
+        assert_eq!(kind(room.commit(8)), ErrorKind::BrokenPipe);
+    }
+
     fn what_is_committed_behind_the_end_of_writing_is_refused() {
         for how in [Shutdown::Write, Shutdown::Both] {
             let (ours, mut theirs) = pair(Wait::Adaptive);

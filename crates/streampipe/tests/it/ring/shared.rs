@@ -1,5 +1,6 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use streampipe::{Builder, Engine, Stream, Wait};
@@ -154,5 +155,32 @@ fn calls_end_at_their_deadline() {
 fn asleep_or_spinning() {
     for _ in 0..1000 {
         std::thread::yield_now();
+    }
+}
+
+#[test]
+fn doorbells_for_sleeps_that_were_none_do_not_pile_up() {
+    let file = crate::support::file_with(b"x");
+    for wait in [Wait::Adaptive, Wait::Block] {
+        let (ours, theirs) = pair(wait);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..20_000 {
+                    let mut one = [0];
+                    (&theirs).read_exact(&mut one).expect("asked");
+                    (&theirs).write_all(&one).expect("room");
+                }
+            });
+            for _ in 0..20_000 {
+                (&ours).write_all(b"x").expect("room");
+                (&ours).read_exact(&mut [0]).expect("answered");
+            }
+        });
+        for (one, other) in [(&ours, &theirs), (&theirs, &ours)] {
+            let bells = rustix::io::ioctl_fionread(one).expect("a socket") / 16;
+            assert!(bells <= 64, "{bells} unheard doorbells, {wait:?}");
+            other.set_write_timeout(Some(Duration::from_secs(10))).expect("not zero");
+            other.send_fds(b"x", &[file.as_fd()]).expect("room for a note");
+        }
     }
 }
