@@ -170,7 +170,8 @@ impl<'region> Victim<'region> {
         let _ = (outlook.has_ended_since(&view), outlook.has_closed_since(&view), closings(&view));
         let _ = (view.is_reader_due(), view.is_writer_due(CAPACITY as u64), view.is_all_read());
         let _ = (view.has_written_beyond(number), view.is_on_one_processor());
-            let _ = view.is_on_two_processors();
+        let _ = (view.is_on_two_processors(), self.consumer.is_batch_due(&view));
+        let _ = self.consumer.is_left_behind(&view);
         let _ = self.consumer.next_mark(&view);
         let _ = (Sleepers::of(&view.peer), Half::Reading.is_ended(&view.peer));
         match number % 64 {
