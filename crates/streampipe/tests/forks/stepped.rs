@@ -1,7 +1,7 @@
 //! A peer of a ring that is killed behind each instruction of each call.
 //!
-//! All instructions, not some of them: `cargo test --release -p streampipe --test forks behind_every -- --ignored`, some
-//! minutes.
+//! All instructions, not some of them: `cargo test --release -p streampipe --test forks behind_every -- --ignored`, more
+//! than ten minutes.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
