@@ -211,6 +211,10 @@ tests_of_engines! {
 
     /// The room that was there is taken in the instant before they come.
     fn descriptors_that_another_thread_takes_the_room_of_cost_one_message() {
+        // With a low limit, those that other tests of this user have in flight count against it.
+        if !rustix::process::geteuid().is_root() {
+            return skip("room that another takes", "only the superuser may have so many in flight");
+        }
         let files = Files::new();
         for (peer, ours) in Peer::of_each_kind() {
             let fds = files.some(0, 2);
