@@ -2,8 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::clock;
 use super::forked::Forked;
@@ -21,6 +21,15 @@ pub struct Found {
     pub ping_pong: f64,
 }
 
+/// All of it in a line.
+static LINE: OnceLock<String> = OnceLock::new();
+
+/// What was found, for the head of a table.
+#[must_use]
+pub fn line() -> &'static str {
+    LINE.get().map_or("not measured", String::as_str)
+}
+
 /// Measures and prints.
 ///
 /// # Errors
@@ -28,24 +37,26 @@ pub struct Found {
 /// The kernel's.
 pub fn print(processors: &Processors) -> io::Result<Found> {
     let mut found = Found::default();
-    println!("| calibration | |\n|---|---|");
+    let mut rows: Vec<String> = Vec::new();
     if let Some(two) = processors.two() {
         found.ping_pong = ping_pong(two)?;
-        println!("| cache line there and back, two processors | {:.0} ns |", found.ping_pong);
+        rows.push(format!("cache line there and back, two processors | {:.0} ns", found.ping_pong));
     }
     for size in [4 << 10, 64 << 10, 1 << 20, 64 << 20] {
-        println!("| memcpy, {} | {:.1} GB/s |", crate::works::bytes(size), memcpy(size));
+        rows.push(format!("memcpy, {} | {:.1} GB/s", crate::works::bytes(size), memcpy(size)));
     }
-    println!("| getppid | {:.0} ns |", each(|| drop_number(parent_id())));
-    println!("| clock | {:.0} ns |", each(|| drop_number(clock::now())));
+    rows.push(format!("getppid | {:.0} ns", each(|| drop_number(parent_id()))));
+    rows.push(format!("clock | {:.0} ns", each(|| drop_number(clock::now()))));
     for (name, place) in [("one processor", Some(processors.one())), ("two", processors.two())] {
         let Some(place) = place else { continue };
-        println!("| futex there and back, {name} | {:.1} µs |", futex(place)? / 1e3);
-        println!(
-            "| a byte over a socket pair there and back, {name} | {:.1} µs |",
-            byte(place)? / 1e3
-        );
+        rows.push(format!("futex there and back, {name} | {:.1} µs", futex(place)? / 1e3));
+        let byte = byte(place)? / 1e3;
+        rows.push(format!("a byte over a socket pair there and back, {name} | {byte:.1} µs"));
     }
+    println!("| calibration | |\n|---|---|");
+    rows.iter().for_each(|row| println!("| {row} |"));
+    let line: Vec<String> = rows.iter().map(|row| row.replacen(" |", "", 1)).collect();
+    LINE.get_or_init(|| line.join("; "));
     println!();
     Ok(found)
 }

@@ -1,6 +1,6 @@
 //! The tables, and the goals.
 
-use super::calibrate::Found;
+use super::calibrate::{self, Found};
 use super::table::{Table, Without};
 use super::work::{Row, Trips};
 use crate::works::bytes;
@@ -8,7 +8,7 @@ use crate::works::bytes;
 /// Prints one-way rows.
 pub fn rows(title: &str, size: usize, table: &Table<Row>) {
     let Some(first) = table.first() else { return };
-    println!("\n{title}\n");
+    println!("\n{title}\n\nThe machine: {}.\n", calibrate::line());
     println!(
         "| way | ns a message | GB/s | least to most | times as fast | processor ns | switches |"
     );
@@ -28,7 +28,7 @@ pub fn rows(title: &str, size: usize, table: &Table<Row>) {
 /// Prints round trips, or delays.
 pub fn trips(title: &str, table: &Table<Trips>) {
     let Some(first) = table.first() else { return };
-    println!("\n{title}\n");
+    println!("\n{title}\n\nThe machine: {}.\n", calibrate::line());
     println!("| way | p50 µs | p99 | p99.9 | longest | p50, times as fast | processor µs |");
     println!("|---|---|---|---|---|---|---|");
     for trip in table.iter() {
