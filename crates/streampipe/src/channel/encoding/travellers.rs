@@ -29,10 +29,9 @@ pub(super) fn deserialize_fd<'de, D: Deserializer<'de>>(
     let place = u32::deserialize(deserializer)?;
     passing::claim(place).map_err(|error| match error {
         NoFd::Outside => D::Error::custom(complain(OUTSIDE)),
-        NoFd::Missing => {
-            let why = format_args!("descriptor {place} did not come, or is named twice");
-            D::Error::custom(complain(why))
-        }
+        NoFd::Missing => D::Error::custom(complain(format_args!(
+            "descriptor {place} did not come, or is named twice"
+        ))),
     })
 }
 
