@@ -422,6 +422,11 @@ impl<A, B> Channel<A, B> {
     }
 
     #[cfg(feature = "tokio")]
+    pub(crate) fn from_core(core: Arc<Core>) -> Self {
+        Self { core, values: PhantomData }
+    }
+
+    #[cfg(feature = "tokio")]
     pub(crate) fn into_core(self) -> Arc<Core> {
         self.core
     }
@@ -438,7 +443,7 @@ impl<'channel, A: Serialize, B: DeserializeOwned> IntoIterator for &'channel Cha
 
 impl<A, B> From<RawChannel> for Channel<A, B> {
     fn from(raw: RawChannel) -> Self {
-        Self { core: Arc::new(raw.into_core()), values: PhantomData }
+        Self { core: raw.into_core(), values: PhantomData }
     }
 }
 

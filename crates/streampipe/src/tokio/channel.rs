@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use streampipe_wire::Kind;
 
+use super::RegisterError;
 use super::line::Line;
 use crate::channel::{Encoded, shuttle};
 use crate::message::{Outbound, Want};
@@ -324,29 +325,31 @@ async fn send(
     sent
 }
 
-/// Must be done within a runtime. If that cannot register it, it is closed.
+/// Must be done within a runtime. If the runtime cannot register it, the error gives it back.
 impl<A, B> TryFrom<crate::Channel<A, B>> for Channel<A, B> {
-    type Error = io::Error;
+    type Error = RegisterError<crate::Channel<A, B>>;
 
-    fn try_from(channel: crate::Channel<A, B>) -> io::Result<Self> {
-        Ok(Self { line: Arc::new(Line::new(channel.into_core())?), values: PhantomData })
+    fn try_from(channel: crate::Channel<A, B>) -> Result<Self, Self::Error> {
+        let line = Line::new(channel.into_core());
+        let line = line.map_err(|error| error.map(crate::Channel::from_core))?;
+        Ok(Self { line: Arc::new(line), values: PhantomData })
     }
 }
 
-/// Must be done within a runtime. If that cannot register it, it is closed.
+/// Must be done within a runtime. If the runtime cannot register it, the error gives it back as a channel.
 impl<A, B> TryFrom<Stream> for Channel<A, B> {
-    type Error = io::Error;
+    type Error = RegisterError<crate::Channel<A, B>>;
 
-    fn try_from(stream: Stream) -> io::Result<Self> {
+    fn try_from(stream: Stream) -> Result<Self, Self::Error> {
         crate::Channel::from(stream).try_into()
     }
 }
 
-/// Must be done within a runtime. If that cannot register it, it is closed.
+/// Must be done within a runtime. If the runtime cannot register it, the error gives it back as a channel.
 impl<A, B> TryFrom<SeqPacket> for Channel<A, B> {
-    type Error = io::Error;
+    type Error = RegisterError<crate::Channel<A, B>>;
 
-    fn try_from(end: SeqPacket) -> io::Result<Self> {
+    fn try_from(end: SeqPacket) -> Result<Self, Self::Error> {
         crate::Channel::from(end).try_into()
     }
 }

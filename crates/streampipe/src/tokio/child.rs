@@ -5,8 +5,8 @@ use std::process::ExitStatus;
 use ::tokio::io::Interest;
 use ::tokio::io::unix::AsyncFd;
 
-use super::Stream;
 use super::readiness::register;
+use super::{RegisterError, Stream};
 use crate::process::Stops;
 
 /// A [`Child`](crate::Child) for tasks.
@@ -40,8 +40,8 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// Those of the runtime's registration.
-    pub fn take_stream(&mut self) -> io::Result<Option<Stream>> {
+    /// [`RegisterError`], which has the end, if the runtime cannot register it.
+    pub fn take_stream(&mut self) -> Result<Option<Stream>, RegisterError<crate::Stream>> {
         self.child.take_stream().map(Stream::try_from).transpose()
     }
 
@@ -50,9 +50,12 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// Those of the runtime's registration.
+    /// [`RegisterError`], which has the channel, if the runtime cannot register it.
     #[cfg(feature = "serde")]
-    pub fn take_channel<A, B>(&mut self) -> io::Result<Option<super::Channel<A, B>>> {
+    #[expect(clippy::type_complexity, reason = "each part is one that the caller takes apart")]
+    pub fn take_channel<A, B>(
+        &mut self,
+    ) -> Result<Option<super::Channel<A, B>>, RegisterError<crate::Channel<A, B>>> {
         self.child.take_channel().map(super::Channel::try_from).transpose()
     }
 
@@ -96,12 +99,16 @@ impl Child {
     }
 }
 
-/// Must be done within a runtime. If that cannot register it, it is dropped.
+/// Must be done within a runtime. If the runtime cannot register it, the error gives it back.
 impl TryFrom<crate::Child> for Child {
-    type Error = io::Error;
+    type Error = RegisterError<crate::Child>;
 
-    fn try_from(child: crate::Child) -> io::Result<Self> {
-        let pidfd = child.pidfd().try_clone_to_owned()?;
-        Ok(Self { child, ended: register(pidfd, Interest::READABLE)? })
+    fn try_from(child: crate::Child) -> Result<Self, Self::Error> {
+        let pidfd = child.pidfd().try_clone_to_owned();
+        let ended = pidfd.and_then(|pidfd| Ok(register(pidfd, Interest::READABLE)?));
+        match ended {
+            Ok(ended) => Ok(Self { child, ended }),
+            Err(error) => Err(RegisterError::new(child, error)),
+        }
     }
 }

@@ -8,6 +8,7 @@ use ::tokio::select;
 use ::tokio::sync::{Mutex, Notify};
 use ::tokio::time::sleep;
 
+use super::RegisterError;
 use super::readiness::{HasEnd, Haste, Readiness};
 use crate::end::{End, Waiting};
 use crate::message::{Arrived, Core, Look, Outbound, Stall, Want};
@@ -44,8 +45,8 @@ impl HasEnd for Shared {
 }
 
 impl Line {
-    pub(super) fn new(core: Arc<Core>) -> io::Result<Self> {
-        let ready = Readiness::new(Shared(core))?;
+    pub(super) fn new(core: Arc<Core>) -> Result<Self, RegisterError<Arc<Core>>> {
+        let ready = Readiness::new(Shared(core)).map_err(|error| error.map(|shared| shared.0))?;
         let (reading, sending) = (Mutex::default(), Mutex::default());
         Ok(Self { ready, reading, sending, regretted: Notify::new() })
     }

@@ -43,6 +43,7 @@ mod line;
 mod raw_channel;
 mod raw_request;
 mod readiness;
+mod register_error;
 mod seqpacket;
 mod stream;
 
@@ -51,5 +52,6 @@ pub use channel::{Channel, Incoming, Request, Responder, channel};
 pub use child::Child;
 pub use raw_channel::RawChannel;
 pub use raw_request::RawRequest;
+pub use register_error::RegisterError;
 pub use seqpacket::SeqPacket;
 pub use stream::{Stream, pair};

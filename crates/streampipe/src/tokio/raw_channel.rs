@@ -5,6 +5,7 @@ use std::{fmt, io};
 use streampipe_wire::Kind;
 
 use super::RawRequest;
+use super::RegisterError;
 use super::line::Line;
 use crate::message::{Arrived, Outbound, Want};
 use crate::{Budget, CallError, FdPolicy, Message, RecvError, SendError, SeqPacket, Stream};
@@ -148,29 +149,31 @@ impl RawChannel {
     }
 }
 
-/// Must be done within a runtime. If that cannot register it, it is closed.
+/// Must be done within a runtime. If the runtime cannot register it, the error gives it back.
 impl TryFrom<crate::RawChannel> for RawChannel {
-    type Error = io::Error;
+    type Error = RegisterError<crate::RawChannel>;
 
-    fn try_from(channel: crate::RawChannel) -> io::Result<Self> {
-        Ok(Self { line: Line::new(channel.into_core().into())? })
+    fn try_from(channel: crate::RawChannel) -> Result<Self, Self::Error> {
+        let line = Line::new(channel.into_core());
+        let line = line.map_err(|error| error.map(crate::RawChannel::from_core))?;
+        Ok(Self { line })
     }
 }
 
-/// Must be done within a runtime. If that cannot register it, it is closed.
+/// Must be done within a runtime. If the runtime cannot register it, the error gives it back as a channel.
 impl TryFrom<Stream> for RawChannel {
-    type Error = io::Error;
+    type Error = RegisterError<crate::RawChannel>;
 
-    fn try_from(stream: Stream) -> io::Result<Self> {
+    fn try_from(stream: Stream) -> Result<Self, Self::Error> {
         crate::RawChannel::from(stream).try_into()
     }
 }
 
-/// Must be done within a runtime. If that cannot register it, it is closed.
+/// Must be done within a runtime. If the runtime cannot register it, the error gives it back as a channel.
 impl TryFrom<SeqPacket> for RawChannel {
-    type Error = io::Error;
+    type Error = RegisterError<crate::RawChannel>;
 
-    fn try_from(end: SeqPacket) -> io::Result<Self> {
+    fn try_from(end: SeqPacket) -> Result<Self, Self::Error> {
         crate::RawChannel::from(end).try_into()
     }
 }

@@ -1,7 +1,7 @@
 //! When to try again. What is tried, and what it means, is decided elsewhere.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
@@ -14,6 +14,7 @@ use ::tokio::sync::Notify;
 use ::tokio::task::consume_budget;
 use ::tokio::time::sleep;
 
+use super::RegisterError;
 use crate::end::End;
 
 /// How long a wait for room lasts before the call is made again: the runtime is not told when the peer ends its
@@ -48,15 +49,10 @@ pub(super) enum Haste {
 }
 
 impl<T: HasEnd> Readiness<T> {
-    pub(super) fn new(inner: T) -> io::Result<Self> {
-        let process = match inner.end().watched() {
-            Some(pidfd) => {
-                let other = pidfd.try_clone_to_owned()?;
-                let one = pidfd.try_clone_to_owned()?;
-                let readable = Interest::READABLE;
-                Some([register(one, readable)?, register(other, readable)?])
-            }
-            None => None,
+    pub(super) fn new(inner: T) -> Result<Self, RegisterError<T>> {
+        let process = match inner.end().watched().map(register_process).transpose() {
+            Ok(process) => process,
+            Err(error) => return Err(RegisterError::new(inner, error)),
         };
         let interest = if inner.end().is_two_pipes() || inner.end().is_ring() {
             Interest::READABLE
@@ -418,9 +414,22 @@ impl Wake for Polls {
     deprecated,
     reason = "this crate has no `unsafe`, and keeps the rule that the new way asks for"
 )]
-pub(super) fn register<T: AsRawFd>(inner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+pub(super) fn register<T: AsRawFd>(
+    inner: T,
+    interest: Interest,
+) -> Result<AsyncFd<T>, RegisterError<T>> {
     drop(sleep(Duration::ZERO));
-    AsyncFd::with_interest(inner, interest)
+    AsyncFd::try_with_interest(inner, interest).map_err(|error| {
+        let (inner, cause) = error.into_parts();
+        RegisterError::new(inner, cause)
+    })
+}
+
+/// Has the runtime look after a process, once for each direction.
+fn register_process(pidfd: BorrowedFd<'_>) -> io::Result<[AsyncFd<OwnedFd>; 2]> {
+    let (one, other) = (pidfd.try_clone_to_owned()?, pidfd.try_clone_to_owned()?);
+    let readable = Interest::READABLE;
+    Ok([register(one, readable)?, register(other, readable)?])
 }
 
 /// Waits until a process has ended; for ever if none is watched.

@@ -2,6 +2,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::{fmt, io};
 
+use super::RegisterError;
 use super::readiness::{HasEnd, Readiness, unless_waiting};
 use crate::end::{End, Waiting};
 
@@ -118,11 +119,11 @@ impl SeqPacket {
     }
 }
 
-/// Must be done within a runtime. If that cannot register it, it is dropped.
+/// Must be done within a runtime. If the runtime cannot register it, the error gives it back.
 impl TryFrom<crate::SeqPacket> for SeqPacket {
-    type Error = io::Error;
+    type Error = RegisterError<crate::SeqPacket>;
 
-    fn try_from(end: crate::SeqPacket) -> io::Result<Self> {
+    fn try_from(end: crate::SeqPacket) -> Result<Self, Self::Error> {
         Ok(Self { ready: Readiness::new(end)? })
     }
 }

@@ -8,6 +8,7 @@ use std::{fmt, io};
 use ::tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use ::tokio::time::{Sleep, sleep};
 
+use super::RegisterError;
 use super::readiness::{HasEnd, Readiness, unless_waiting};
 use crate::end::{End, Waiting};
 
@@ -191,21 +192,21 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// Must be done within a runtime. If that cannot register it, it is dropped.
+/// Must be done within a runtime. If the runtime cannot register it, the error gives it back.
 impl TryFrom<crate::Stream> for Stream {
-    type Error = io::Error;
+    type Error = RegisterError<crate::Stream>;
 
-    fn try_from(stream: crate::Stream) -> io::Result<Self> {
+    fn try_from(stream: crate::Stream) -> Result<Self, Self::Error> {
         Ok(Self { ready: Readiness::new(stream)?, pauses: [None, None] })
     }
 }
 
-/// Must be done within a runtime. If that cannot register it, it is dropped.
+/// Must be done within a runtime. If the runtime cannot register it, the error gives it back as a channel.
 #[cfg(feature = "serde")]
 impl<A, B> TryFrom<Stream> for super::Channel<A, B> {
-    type Error = io::Error;
+    type Error = RegisterError<crate::Channel<A, B>>;
 
-    fn try_from(stream: Stream) -> io::Result<Self> {
+    fn try_from(stream: Stream) -> Result<Self, Self::Error> {
         stream.into_inner().try_into()
     }
 }

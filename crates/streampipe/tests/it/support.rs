@@ -237,6 +237,15 @@ impl FreeDescriptors {
         rustix::process::setrlimit(resource, lowered).expect("a limit can be lowered");
         Self { before }
     }
+
+    /// None, and none of those that are closed meanwhile, but those up to 3.
+    pub(crate) fn none_ever() -> Self {
+        let resource = rustix::process::Resource::Nofile;
+        let before = rustix::process::getrlimit(resource);
+        let lowered = rustix::process::Rlimit { current: Some(4), ..before };
+        rustix::process::setrlimit(resource, lowered).expect("a limit can be lowered");
+        Self { before }
+    }
 }
 
 impl Drop for FreeDescriptors {

@@ -1,5 +1,6 @@
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
@@ -48,7 +49,7 @@ use crate::{ConvertError, FdPolicy, SeqPacket, Stream};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct RawChannel {
-    core: Core,
+    core: Arc<Core>,
 }
 
 impl RawChannel {
@@ -341,7 +342,12 @@ impl RawChannel {
         &self.core
     }
 
-    pub(crate) fn into_core(self) -> Core {
+    #[cfg(feature = "tokio")]
+    pub(crate) fn from_core(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    pub(crate) fn into_core(self) -> Arc<Core> {
         self.core
     }
 
@@ -400,14 +406,14 @@ impl<'channel> IntoIterator for &'channel RawChannel {
 /// plain read, come at a time when none are due, which is [`RecvError::UnexpectedFds`].
 impl From<Stream> for RawChannel {
     fn from(stream: Stream) -> Self {
-        Self { core: stream.into_core() }
+        Self { core: Arc::new(stream.into_core()) }
     }
 }
 
 /// Each frame is a packet.
 impl From<SeqPacket> for RawChannel {
     fn from(end: SeqPacket) -> Self {
-        Self { core: end.into_core() }
+        Self { core: Arc::new(end.into_core()) }
     }
 }
 

@@ -6,6 +6,8 @@ mod cancelling;
 mod channels;
 // Ends, and children.
 mod ends;
+// What the runtime cannot register, given back.
+mod registering;
 // Many tasks on one channel.
 mod sharing;
 // What wakes a task, and what must not keep it busy.

@@ -267,7 +267,7 @@ tests_alone! {
                 let full = FreeDescriptors::exactly(free);
                 let error = Stream::try_from(stream).expect_err("no room");
                 drop(full);
-                assert_eq!(error.raw_os_error(), Some(24), "{error}");
+                assert_eq!(error.cause().raw_os_error(), Some(24), "{error}");
                 child.wait().expect("a status");
             }
         });
