@@ -92,12 +92,6 @@ pub fn own_id() -> u32 {
     std::process::id()
 }
 
-/// Whether this process may change its supplementary groups: it runs as root.
-#[must_use]
-pub fn may_change_groups() -> bool {
-    rustix::process::getuid().is_root()
-}
-
 /// Waits for a child by number: for one that never got a pidfd.
 ///
 /// # Errors

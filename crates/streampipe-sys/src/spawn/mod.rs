@@ -27,6 +27,6 @@ mod undumpable;
 
 pub use image::Image;
 pub use rustix::process::Resource;
-pub use setup::{Group, Identity, Limit, Placement, Setup};
+pub use setup::{Group, Identity, Limit, Placement, Setup, SupplementaryGroups};
 pub use start::{SpawnError, Spawned, Step, spawn};
 pub use strings::Strings;

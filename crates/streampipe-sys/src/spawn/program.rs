@@ -12,7 +12,7 @@ use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, se
 
 use super::moves::Moves;
 use super::own_id::OwnId;
-use super::{Group, Identity, Setup, Step};
+use super::{Group, Identity, Setup, Step, SupplementaryGroups};
 use crate::signal::SignalSet;
 
 /// The lowest number that is closed with the others: standard input, output and error stay.
@@ -200,8 +200,13 @@ fn set_limits(orders: &Orders<'_>, when: When) -> rustix::io::Result<()> {
 }
 
 fn take_identity(identity: &Identity) -> rustix::io::Result<()> {
-    if let Some(groups) = &identity.groups {
-        set_thread_groups(groups)?;
+    match &identity.groups {
+        SupplementaryGroups::Keep => {}
+        SupplementaryGroups::ClearIfPermitted => match set_thread_groups(&[]) {
+            Ok(()) | Err(rustix::io::Errno::PERM) => {}
+            Err(errno) => return Err(errno),
+        },
+        SupplementaryGroups::Set(groups) => set_thread_groups(groups)?,
     }
     if let Some(gid) = identity.gid.map(Gid::from_raw) {
         set_thread_res_gid(gid, gid, gid)?;

@@ -52,7 +52,7 @@ pub enum Group {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The supplementary groups.
-    pub groups: Option<Vec<Gid>>,
+    pub groups: SupplementaryGroups,
     /// The real, effective and saved group.
     pub gid: Option<u32>,
     /// The real, effective and saved user.
@@ -62,14 +62,29 @@ pub struct Identity {
 impl Identity {
     /// Sets the supplementary groups.
     pub fn set_groups(&mut self, groups: impl IntoIterator<Item = u32>) {
-        self.groups = Some(groups.into_iter().map(Gid::from_raw).collect());
+        self.groups = SupplementaryGroups::Set(groups.into_iter().map(Gid::from_raw).collect());
     }
 
     /// Whether anything changes.
     #[must_use]
     pub fn changes(&self) -> bool {
-        self.groups.is_some() || self.gid.is_some() || self.uid.is_some()
+        self.groups != SupplementaryGroups::Keep || self.gid.is_some() || self.uid.is_some()
     }
+}
+
+/// What becomes of the parent's supplementary groups in the child.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SupplementaryGroups {
+    /// The child keeps them.
+    #[default]
+    Keep,
+    /// The child gives them up, unless the kernel does not permit that (`EPERM`).
+    ///
+    /// The kernel's answer decides, not the user id: capabilities and user namespaces permit it to other users
+    /// and refuse it to root.
+    ClearIfPermitted,
+    /// The child has these groups instead, or does not start.
+    Set(Vec<Gid>),
 }
 
 /// A limit on a resource, as `setrlimit(2)` knows it.

@@ -90,7 +90,7 @@ fn nonsense() -> tempfile::TempPath {
 fn everything(ends: &(OwnedFd, OwnedFd), group: Group) -> Setup<'_> {
     use std::os::fd::AsRawFd;
 
-    let mut identity = Identity { uid: Some(65534), gid: Some(65534), groups: None };
+    let mut identity = Identity { uid: Some(65534), gid: Some(65534), ..Identity::default() };
     identity.set_groups([65534, 7]);
     let (one, other) = (ends.0.as_raw_fd(), ends.1.as_raw_fd());
     Setup {

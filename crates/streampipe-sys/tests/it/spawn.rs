@@ -211,7 +211,8 @@ fn refusal(setup: &Setup<'_>) -> (Step, Option<i32>) {
 }
 
 fn other_user() -> Identity {
-    let mut identity = Identity { uid: Some(OTHER_USER), gid: Some(OTHER_USER), groups: None };
+    let mut identity =
+        Identity { uid: Some(OTHER_USER), gid: Some(OTHER_USER), ..Identity::default() };
     identity.set_groups([]);
     identity
 }
@@ -333,7 +334,7 @@ tests_alone! {
             tasks.map(|task| lines(status(task.expect("a task")).expect("its own"))).collect()
         };
         let before = (all_threads(), rustix::process::dumpable_behavior());
-        let mut identity = Identity { uid: Some(OTHER_USER), gid: Some(4711), groups: None };
+        let mut identity = Identity { uid: Some(OTHER_USER), gid: Some(4711), ..Identity::default() };
         identity.set_groups([4712, 4713]);
         // Real, effective, saved, and that of the file system.
         let script = r#"
@@ -364,7 +365,7 @@ tests_alone! {
     fn a_failed_change_of_identity_leaves_this_process_as_it_can_be_traced() {
         without_rights(|| {
             let before = rustix::process::dumpable_behavior();
-            let identity = Identity { uid: Some(1), gid: Some(OTHER_USER), groups: None };
+            let identity = Identity { uid: Some(1), gid: Some(OTHER_USER), ..Identity::default() };
             assert_eq!(refusal(&Setup { identity, ..Setup::default() }).0, Step::Identity);
             assert_eq!(rustix::process::dumpable_behavior(), before);
         });

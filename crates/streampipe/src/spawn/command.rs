@@ -337,8 +337,8 @@ impl Command {
     /// up for 5 seconds is given up, with `TimedOut`. This process may not be dumped or traced meanwhile,
     /// and, where the kernel does not say that the child has left its memory (`kcmp(2)`), from then on.
     ///
-    /// A parent that may change its groups gives up its supplementary ones in the child, unless
-    /// [`groups`](Self::groups) says otherwise, as in std.
+    /// The child gives up this process's supplementary groups, unless [`groups`](Self::groups) sets others. Where
+    /// the kernel does not permit that (`setgroups`, `EPERM`), the child keeps them, as in std.
     #[doc(alias = "setuid")]
     pub fn uid(&mut self, user: u32) -> &mut Self {
         self.identity.uid = Some(user);

@@ -1,9 +1,8 @@
 use std::io;
 use std::process::{ExitStatus, Output};
 
-use streampipe_sys::process::may_change_groups;
 use streampipe_sys::signal::SignalSet;
-use streampipe_sys::spawn::{Identity, Placement, Setup, spawn};
+use streampipe_sys::spawn::{Identity, Placement, Setup, SupplementaryGroups, spawn};
 
 use super::plan::Plan;
 use super::stdio::Kind;
@@ -132,11 +131,11 @@ impl Command {
         }
     }
 
-    /// A privileged parent's supplementary groups do not go to another user.
+    /// The parent's supplementary groups do not go to another user, if the kernel lets them be dropped.
     fn identity_as_std_does(&self) -> Identity {
         let mut identity = self.identity.clone();
-        if identity.uid.is_some() && identity.groups.is_none() && may_change_groups() {
-            identity.set_groups([]);
+        if identity.uid.is_some() && identity.groups == SupplementaryGroups::Keep {
+            identity.groups = SupplementaryGroups::ClearIfPermitted;
         }
         identity
     }

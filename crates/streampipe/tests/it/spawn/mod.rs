@@ -10,6 +10,8 @@
 mod death;
 /// `stop`, `wait`, `drop` and `signal`.
 mod ending;
+/// Supplementary groups of a child with another user.
+mod groups;
 /// What these tests share.
 pub(crate) mod helpers;
 /// Too few descriptors or processes, and statuses that nobody keeps.
