@@ -124,7 +124,8 @@ pub fn facts(fd: BorrowedFd<'_>) -> io::Result<Facts> {
             has_name: told.stx_nlink > 0,
             device: (told.stx_dev_major, told.stx_dev_minor),
         }),
-        Err(Errno::NOSYS) => facts_by_fstat(fd),
+        // There is no such call, a filter refuses it, or the C library answers for it.
+        Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => facts_by_fstat(fd),
         Err(error) => Err(error.into()),
     }
 }

@@ -26,3 +26,5 @@ mod pipe;
 mod region;
 /// Spawning: every target, every permutation, every failure.
 mod spawn;
+/// Waits that are longer than a kernel can count.
+mod waiting;

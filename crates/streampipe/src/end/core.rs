@@ -444,7 +444,6 @@ impl End {
         if let Some((ring, line)) = self.ring() {
             return ring.is_readable(&line);
         }
-        // A process that may open nothing may not poll: `EINVAL`.
         wait::is_readable(self.fd.as_fd()).unwrap_or(true)
     }
 

@@ -15,6 +15,8 @@ mod asynchronous;
 mod call;
 /// Values over a channel, and calls.
 mod channels;
+/// A process that may open nothing any more waits all the same.
+mod descriptor_limit;
 /// Conversions, halves, timeouts, threads.
 mod ends;
 /// The examples, run as programs.
@@ -25,6 +27,8 @@ mod faults;
 mod hello;
 /// The child's side: which end is adopted, and which never.
 mod inherit;
+/// The longest timeouts and deadlines.
+mod long_timeouts;
 /// Whole messages of bytes.
 mod messages;
 /// What a descriptor must be, and which may come and go.
