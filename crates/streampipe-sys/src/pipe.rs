@@ -1,20 +1,22 @@
 //! Pipes as one direction of a stream: reading and writing without waiting, and without `SIGPIPE`.
 //!
 //! Without `O_NONBLOCK`, which belongs to the open file description, and would reach every program that
-//! is given the pipe (kernel trap A16): `RWF_NOWAIT` is a flag of the call (Linux 6.4 for pipes). Before,
-//! the pipe is looked at first; a second reader of the same pipe could then make a call wait.
+//! is given the pipe (kernel trap A16): `RWF_NOWAIT` is a flag of the call (Linux 6.4 for pipes). Where the kernel does not
+//! know the flag, or a filter refuses the call, the pipe is polled first, and a write takes 4096 bytes at a time. Another
+//! reader or writer of the same pipe could then make a call wait.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::fs::OFlags;
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2, retry_on_intr};
 
 use crate::fd::lift;
 use crate::signal::SignalSet;
+use crate::wait::poll_now;
 
 /// Reads what there is; 0 is the end.
 ///
@@ -23,10 +25,10 @@ use crate::signal::SignalSet;
 /// Those of `readv(2)`, `EINTR` excepted; `EAGAIN` if there is nothing yet.
 pub fn read(end: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
     match retry_on_intr(|| preadv2(end, buffers, STREAM, ReadWriteFlags::NOWAIT)) {
-        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
+        Err(errno) if is_no_answer(errno) => {}
         done => return Ok(done?),
     }
-    if !is_ready(end, PollFlags::IN)? {
+    if poll_now(end, PollFlags::IN)?.is_empty() {
         return Err(Errno::AGAIN.into());
     }
     Ok(retry_on_intr(|| rustix::io::readv(end, buffers))?)
@@ -38,9 +40,14 @@ const STREAM: u64 = u64::MAX;
 /// What a pipe that is ready for writing has room for (`PIPE_BUF`, `pipe(7)`).
 const ROOM: usize = 4096;
 
-fn is_ready(end: BorrowedFd<'_>, events: PollFlags) -> io::Result<bool> {
-    let mut watched = [PollFd::from_borrowed_fd(end, events)];
-    Ok(retry_on_intr(|| poll(&mut watched, Some(&Timespec::default())))? > 0)
+/// How many slices one write takes where it must count them.
+const SLICES: usize = 16;
+
+/// Whether the kernel, or a filter of system calls, does not know the call or its flag.
+///
+/// Filters answer `EPERM` or `EACCES` where they should say `ENOSYS`. A pipe that is open answers none of these.
+fn is_no_answer(errno: Errno) -> bool {
+    matches!(errno, Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM | Errno::ACCESS)
 }
 
 /// Writes what there is room for; no `SIGPIPE` comes with `EPIPE`.
@@ -55,26 +62,69 @@ pub fn write(end: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> 
     let pipe_signal = SignalSet::of(&[libc::SIGPIPE]);
     let was_pending = is_sigpipe_pending();
     let before = pipe_signal.block();
-    let written = write_now(end, buffers);
-    if written == Err(Errno::PIPE) && !was_pending {
+    let (written, is_broken) = write_now(end, buffers);
+    if is_broken && !was_pending {
         pipe_signal.discard();
     }
     before.set();
     Ok(written?)
 }
 
-fn write_now(end: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> Result<usize, Errno> {
+/// Writes what there is room for; says also whether it met a pipe that nobody reads.
+fn write_now(end: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> (Result<usize, Errno>, bool) {
     match retry_on_intr(|| pwritev2(end, buffers, STREAM, ReadWriteFlags::NOWAIT)) {
-        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
-        done => return done,
+        Err(errno) if is_no_answer(errno) => {}
+        done => return (done, done == Err(Errno::PIPE)),
     }
-    let mut watched = [PollFd::from_borrowed_fd(end, PollFlags::OUT)];
-    if retry_on_intr(|| poll(&mut watched, Some(&Timespec::default())))? == 0 {
+    let mut written = 0;
+    loop {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        if fill_room(buffers, written, &mut slices) == 0 {
+            return (Ok(written), false);
+        }
+        match write_into_room(end, &slices) {
+            Ok(count) => written += count,
+            // What was written before counts; the next call meets the same error.
+            Err(errno) if written > 0 => return (Ok(written), errno == Errno::PIPE),
+            Err(errno) => return (Err(errno), errno == Errno::PIPE),
+        }
+    }
+}
+
+/// Writes no more than a pipe takes that is ready for writing.
+fn write_into_room(end: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> Result<usize, Errno> {
+    if poll_now(end, PollFlags::OUT)?.is_empty() {
         return Err(Errno::AGAIN);
     }
-    let first = buffers.iter().find(|buffer| !buffer.is_empty());
-    let some = first.map_or(&[][..], |buffer| &buffer[..buffer.len().min(ROOM)]);
-    retry_on_intr(|| rustix::io::write(end, some))
+    retry_on_intr(|| rustix::io::writev(end, slices))
+}
+
+/// Picks the slices of the next [`ROOM`] bytes behind the first `skip` ones; returns how many bytes they have.
+fn fill_room<'bytes>(
+    buffers: &'bytes [IoSlice<'bytes>],
+    mut skip: usize,
+    slices: &mut [IoSlice<'bytes>],
+) -> usize {
+    let mut left = ROOM;
+    let mut slots = slices.iter_mut();
+    for buffer in buffers {
+        let Some(rest) = buffer.get(skip..) else {
+            skip -= buffer.len();
+            continue;
+        };
+        skip = 0;
+        if rest.is_empty() {
+            continue;
+        }
+        let Some(slot) = slots.next() else { break };
+        let taken = &rest[..rest.len().min(left)];
+        *slot = IoSlice::new(taken);
+        left -= taken.len();
+        if left == 0 {
+            break;
+        }
+    }
+    ROOM - left
 }
 
 /// Ends reading for this descriptor: the pipe's end closes, and the number reads as ended.

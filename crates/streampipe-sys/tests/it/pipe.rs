@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use streampipe_sys::fork::{FromFork, Side, exit_now, fork_unchecked};
 use streampipe_sys::{open, pipe, process};
 
+use crate::describe::behind_a_filter;
 use crate::support::tests_alone;
 
 /// Keeps nothing but the side.
@@ -206,4 +207,55 @@ tests_alone! {
         assert_eq!(io::read_to_string(&copy).expect("text"), "to the copy");
         assert_eq!((&copy).read(&mut [0]).expect("the end"), 0);
     }
+}
+
+/// What kernels and filters of system calls answer to a call or a flag that they do not know.
+const NO_ANSWERS: &[&str] = &["EOPNOTSUPP", "ENOSYS", "EPERM", "EACCES", "EINVAL"];
+
+/// Runs the body once for each way in which a call cannot be told not to wait.
+fn where_calls_cannot_be_told_not_to_wait(path: &str, body: impl Fn()) {
+    for errno in NO_ANSWERS {
+        behind_a_filter(path, &format!("inject=preadv2,pwritev2:error={errno}"), &body);
+    }
+}
+
+const SEVERAL: &str = concat!(module_path!(), "::without_the_flag_several_slices_go_in_one_call");
+
+/// Linux before 6.4 took the first slice alone.
+#[test]
+fn without_the_flag_several_slices_go_in_one_call() {
+    where_calls_cannot_be_told_not_to_wait(SEVERAL, || {
+        let (reader, writer) = open::pipe().expect("a pipe");
+        let parts = [&b"ab"[..], b"", b"cde", &[b'x'; 5000], b"f"].map(IoSlice::new);
+        assert_eq!(pipe::write(writer.as_fd(), &parts).expect("room"), 5006);
+        let all = [&b"abcde"[..], &[b'x'; 5000], b"f"].concat();
+        assert_eq!(read(&reader, 8192).expect("bytes"), all);
+        let many = [IoSlice::new(b"y"); 1000];
+        assert_eq!(pipe::write(writer.as_fd(), &many).expect("room"), 1000);
+        assert_eq!(read(&reader, 8192).expect("bytes"), [b'y'; 1000]);
+        assert_eq!(pipe::write(writer.as_fd(), &[IoSlice::new(b"")]).expect("nothing"), 0);
+        assert_eq!(errno(read(&reader, 8)), Some(libc::EAGAIN));
+    });
+}
+
+const FULL: &str =
+    concat!(module_path!(), "::without_the_flag_a_write_takes_what_there_is_room_for");
+
+#[test]
+fn without_the_flag_a_write_takes_what_there_is_room_for() {
+    where_calls_cannot_be_told_not_to_wait(FULL, || {
+        let (reader, writer) = open::pipe().expect("a pipe");
+        let much = vec![0; 4 << 20];
+        let room = rustix::pipe::fcntl_getpipe_size(&writer).expect("a pipe");
+        let written = write(&writer, &much).expect("room");
+        // Less by a part of a page, where pages are larger than 4096 bytes.
+        assert!(written > room / 2 && written <= room, "{written} of {room}");
+        assert_eq!(errno(write(&writer, b"x")), Some(libc::EAGAIN));
+        assert_eq!(read(&reader, 4 << 20).expect("bytes").len(), written);
+        drop(writer);
+        assert_eq!(read(&reader, 8).expect("the end"), b"");
+        let_sigpipe_kill();
+        assert_eq!(errno(write(&broken(), &much)), Some(libc::EPIPE));
+        assert_eq!(pending(), []);
+    });
 }
