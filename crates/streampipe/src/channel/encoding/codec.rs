@@ -83,7 +83,8 @@ pub(in crate::channel) fn decode<T: DeserializeOwned>(arrived: Arrived) -> Resul
     let whole = if bytes.is_shared() { bytes.clone() } else { Bytes::default() };
     let (done, left) = while_receiving(Received { fds, whole }, || {
         let mut deserializer = postcard::Deserializer::from_bytes(&bytes);
-        let value = T::deserialize(BoundedDe::new(&mut deserializer, &tally, bytes.len()));
+        let bounded = BoundedDe::new::<T>(&mut deserializer, &tally, bytes.len());
+        let value = T::deserialize(bounded);
         let value = value.map_err(told)?;
         match deserializer.finalize().map_err(told)? {
             [] => Ok(value),

@@ -20,6 +20,8 @@ mod spoiled;
 mod waiters;
 // Channels inside of values.
 mod travel;
+// What postcard cannot say.
+mod unsayable;
 // Values, with whatever may stand in them.
 mod typed;
 

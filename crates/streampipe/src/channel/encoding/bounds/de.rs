@@ -13,22 +13,49 @@ pub(in crate::channel::encoding) struct Bounded<'tally, D> {
     bounds: Bounds<'tally>,
 }
 
-/// What is counted, and how many bytes there are.
+/// What is counted, how many bytes there are, and of which type the whole value is.
 #[derive(Clone, Copy)]
 pub(in crate::channel::encoding) struct Bounds<'tally> {
     tally: &'tally Tally,
     bytes: usize,
+    type_name: &'static str,
+    /// Whether a visitor must take all parts. Of a structure it does not: serde counts its fields' aliases, too.
+    takes_all: bool,
 }
 
 impl<'tally, D> Bounded<'tally, D> {
-    /// For a value of so many bytes.
-    pub(in crate::channel::encoding) fn new(inner: D, tally: &'tally Tally, bytes: usize) -> Self {
-        Self { inner, bounds: Bounds { tally, bytes } }
+    /// For a value of type `T` and so many bytes.
+    pub(in crate::channel::encoding) fn new<T>(
+        inner: D,
+        tally: &'tally Tally,
+        bytes: usize,
+    ) -> Self {
+        let type_name = std::any::type_name::<T>();
+        Self { inner, bounds: Bounds { tally, bytes, type_name, takes_all: true } }
     }
 
     fn with<T>(&self, inner: T) -> Bounded<'tally, T> {
-        Bounded { inner, bounds: self.bounds }
+        Bounded { inner, bounds: Bounds { takes_all: true, ..self.bounds } }
     }
+
+    /// For the visitor of a structure.
+    fn with_fields<T>(&self, inner: T) -> Bounded<'tally, T> {
+        Bounded { inner, bounds: Bounds { takes_all: false, ..self.bounds } }
+    }
+
+    /// The error of a type that needs a format that describes itself.
+    fn does_not_describe<E: Error>(&self, asked: &str) -> E {
+        E::custom(complain(format_args!(
+            "{} asks {asked}, and postcard does not say what it carries: no enum that is untagged or has a tag field, \
+             nothing flattened, and no type for any value at all (serde_json::Value) can be received",
+            self.bounds.type_name
+        )))
+    }
+}
+
+/// The error of a visitor that leaves parts of what it was given: the next part of the value would begin there.
+fn some_left<E: Error>() -> E {
+    E::custom(complain("more parts of a list or a structure than its type takes"))
 }
 
 macro_rules! pass_on {
@@ -44,12 +71,23 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Bounded<'_, D> {
     type Error = D::Error;
 
     pass_on! {
-        deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32
+        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32
         deserialize_i64 deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32
         deserialize_u64 deserialize_u128 deserialize_f32 deserialize_f64 deserialize_char
         deserialize_str deserialize_string deserialize_bytes deserialize_byte_buf
         deserialize_option deserialize_unit deserialize_seq deserialize_map
-        deserialize_identifier deserialize_ignored_any
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, D::Error> {
+        Err(self.does_not_describe("what comes next (deserialize_any)"))
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, D::Error> {
+        Err(self.does_not_describe("what it is to pass over (deserialize_ignored_any)"))
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, _: V) -> Result<V::Value, D::Error> {
+        Err(self.does_not_describe("for a name (deserialize_identifier)"))
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(
@@ -95,7 +133,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Bounded<'_, D> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        let visitor = self.with(visitor);
+        let visitor = self.with_fields(visitor);
         self.inner.deserialize_struct(name, fields, visitor)
     }
 
@@ -159,14 +197,23 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Bounded<'_, V> {
         self.inner.visit_newtype_struct(inner)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        let inner = self.with(inner);
-        self.inner.visit_seq(inner)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<V::Value, A::Error> {
+        let inner = self.with(&mut parts);
+        let value = self.inner.visit_seq(inner)?;
+        // A unit takes no bytes.
+        if self.bounds.takes_all && parts.next_element::<()>()?.is_some() {
+            return Err(some_left());
+        }
+        Ok(value)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        let inner = self.with(inner);
-        self.inner.visit_map(inner)
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<V::Value, A::Error> {
+        let inner = self.with(&mut entries);
+        let value = self.inner.visit_map(inner)?;
+        if entries.next_key::<()>()?.is_some() {
+            return Err(some_left());
+        }
+        Ok(value)
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
@@ -179,7 +226,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Bounded<'_, S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        let Bounds { tally, bytes } = self.bounds;
+        let Bounds { tally, bytes, .. } = self.bounds;
         let _level = tally.enter().map_err(|bound| D::Error::custom(complain(bound)))?;
         if tally.is_beyond(bytes) {
             return Err(D::Error::custom(complain(
@@ -265,7 +312,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Bounded<'_, A> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, A::Error> {
-        let visitor = self.with(visitor);
+        let visitor = self.with_fields(visitor);
         self.inner.struct_variant(fields, visitor)
     }
 }

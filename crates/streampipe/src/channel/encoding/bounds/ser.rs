@@ -21,6 +21,11 @@ impl<'tally, S> Bounded<'tally, S> {
     }
 }
 
+const UNKNOWN_SEQ: &str =
+    "a list whose length is not known before its end (an iterator): collect it before it is sent";
+const UNKNOWN_MAP: &str =
+    "a map whose length is not known before its end, as serde's flatten and iterators make one";
+
 /// A part of a value, counted when it is serialized.
 struct Part<'value, T: ?Sized> {
     value: &'value T,
@@ -45,13 +50,13 @@ macro_rules! pass_on {
 impl<'tally, S: Serializer> Serializer for Bounded<'tally, S> {
     type Ok = S::Ok;
     type Error = S::Error;
-    type SerializeSeq = Bounded<'tally, S::SerializeSeq>;
-    type SerializeTuple = Bounded<'tally, S::SerializeTuple>;
-    type SerializeTupleStruct = Bounded<'tally, S::SerializeTupleStruct>;
-    type SerializeTupleVariant = Bounded<'tally, S::SerializeTupleVariant>;
-    type SerializeMap = Bounded<'tally, S::SerializeMap>;
-    type SerializeStruct = Bounded<'tally, S::SerializeStruct>;
-    type SerializeStructVariant = Bounded<'tally, S::SerializeStructVariant>;
+    type SerializeSeq = Compound<'tally, S::SerializeSeq>;
+    type SerializeTuple = Compound<'tally, S::SerializeTuple>;
+    type SerializeTupleStruct = Compound<'tally, S::SerializeTupleStruct>;
+    type SerializeTupleVariant = Compound<'tally, S::SerializeTupleVariant>;
+    type SerializeMap = Compound<'tally, S::SerializeMap>;
+    type SerializeStruct = Compound<'tally, S::SerializeStruct>;
+    type SerializeStructVariant = Compound<'tally, S::SerializeStructVariant>;
 
     pass_on! {
         serialize_bool(bool) serialize_i8(i8) serialize_i16(i16) serialize_i32(i32)
@@ -102,11 +107,12 @@ impl<'tally, S: Serializer> Serializer for Bounded<'tally, S> {
     }
 
     fn serialize_seq(self, len: Option<usize>) -> Result<Self::SerializeSeq, S::Error> {
-        Ok(Bounded::new(self.inner.serialize_seq(len)?, self.tally))
+        let claimed = len.ok_or_else(|| unsayable(UNKNOWN_SEQ))?;
+        Ok(compound(self.tally, "a list", claimed, self.inner.serialize_seq(len)?))
     }
 
     fn serialize_tuple(self, len: usize) -> Result<Self::SerializeTuple, S::Error> {
-        Ok(Bounded::new(self.inner.serialize_tuple(len)?, self.tally))
+        Ok(compound(self.tally, "a tuple", len, self.inner.serialize_tuple(len)?))
     }
 
     fn serialize_tuple_struct(
@@ -114,7 +120,8 @@ impl<'tally, S: Serializer> Serializer for Bounded<'tally, S> {
         name: &'static str,
         len: usize,
     ) -> Result<Self::SerializeTupleStruct, S::Error> {
-        Ok(Bounded::new(self.inner.serialize_tuple_struct(name, len)?, self.tally))
+        let inner = self.inner.serialize_tuple_struct(name, len)?;
+        Ok(compound(self.tally, name, len, inner))
     }
 
     fn serialize_tuple_variant(
@@ -125,11 +132,12 @@ impl<'tally, S: Serializer> Serializer for Bounded<'tally, S> {
         len: usize,
     ) -> Result<Self::SerializeTupleVariant, S::Error> {
         let inner = self.inner.serialize_tuple_variant(name, index, variant, len)?;
-        Ok(Bounded::new(inner, self.tally))
+        Ok(compound(self.tally, variant, len, inner))
     }
 
     fn serialize_map(self, len: Option<usize>) -> Result<Self::SerializeMap, S::Error> {
-        Ok(Bounded::new(self.inner.serialize_map(len)?, self.tally))
+        let claimed = len.ok_or_else(|| unsayable(UNKNOWN_MAP))?;
+        Ok(compound(self.tally, "a map", claimed, self.inner.serialize_map(len)?))
     }
 
     fn serialize_struct(
@@ -137,7 +145,7 @@ impl<'tally, S: Serializer> Serializer for Bounded<'tally, S> {
         name: &'static str,
         len: usize,
     ) -> Result<Self::SerializeStruct, S::Error> {
-        Ok(Bounded::new(self.inner.serialize_struct(name, len)?, self.tally))
+        Ok(compound(self.tally, name, len, self.inner.serialize_struct(name, len)?))
     }
 
     fn serialize_struct_variant(
@@ -148,7 +156,7 @@ impl<'tally, S: Serializer> Serializer for Bounded<'tally, S> {
         len: usize,
     ) -> Result<Self::SerializeStructVariant, S::Error> {
         let inner = self.inner.serialize_struct_variant(name, index, variant, len)?;
-        Ok(Bounded::new(inner, self.tally))
+        Ok(compound(self.tally, variant, len, inner))
     }
 
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
@@ -160,18 +168,73 @@ impl<'tally, S: Serializer> Serializer for Bounded<'tally, S> {
     }
 }
 
+/// A list, a structure or a map on its way out: its parts are counted.
+///
+/// A receiver goes by the number that was said (a list, a map) or that its type has (all others), whatever follows.
+pub(in crate::channel::encoding) struct Compound<'tally, S> {
+    inner: S,
+    tally: &'tally Tally,
+    name: &'static str,
+    claimed: usize,
+    given: usize,
+}
+
+fn compound<'tally, S>(
+    tally: &'tally Tally,
+    name: &'static str,
+    claimed: usize,
+    inner: S,
+) -> Compound<'tally, S> {
+    Compound { inner, tally, name, claimed, given: 0 }
+}
+
+impl<'tally, S> Compound<'tally, S> {
+    /// Counts a part.
+    fn part<'value, T: ?Sized>(&mut self, value: &'value T) -> Part<'value, T>
+    where
+        'tally: 'value,
+    {
+        self.given += 1;
+        Part { value, tally: self.tally }
+    }
+
+    /// Returns the inner serializer, if there are as many parts as were said.
+    fn complete<E: Error>(self) -> Result<S, E> {
+        let Self { name, claimed, given, .. } = self;
+        if given != claimed {
+            let why = format_args!("{name} said that it has {claimed} parts, and has {given}");
+            return Err(unsayable(why));
+        }
+        Ok(self.inner)
+    }
+
+    /// A field that is left out: a structure has all of its fields here.
+    fn left_out<E: Error>(&self, field: &str) -> E {
+        unsayable(format_args!(
+            "field {field} of {} is left out (skip_serializing_if), and its receiver would take the next bytes for it",
+            self.name
+        ))
+    }
+}
+
+/// An error about what this encoding has no way to say.
+fn unsayable<E: Error>(why: impl Display) -> E {
+    E::custom(complain(why))
+}
+
 macro_rules! elements {
     ($trait:ident, $method:ident) => {
-        impl<S: $trait> $trait for Bounded<'_, S> {
+        impl<S: $trait> $trait for Compound<'_, S> {
             type Ok = S::Ok;
             type Error = S::Error;
 
             fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), S::Error> {
-                self.inner.$method(&Part { value, tally: self.tally })
+                let part = self.part(value);
+                self.inner.$method(&part)
             }
 
             fn end(self) -> Result<S::Ok, S::Error> {
-                self.inner.end()
+                self.complete::<S::Error>()?.end()
             }
         }
     };
@@ -184,7 +247,7 @@ elements!(SerializeTupleVariant, serialize_field);
 
 macro_rules! fields {
     ($trait:ident) => {
-        impl<S: $trait> $trait for Bounded<'_, S> {
+        impl<S: $trait> $trait for Compound<'_, S> {
             type Ok = S::Ok;
             type Error = S::Error;
 
@@ -193,15 +256,16 @@ macro_rules! fields {
                 key: &'static str,
                 value: &T,
             ) -> Result<(), S::Error> {
-                self.inner.serialize_field(key, &Part { value, tally: self.tally })
+                let part = self.part(value);
+                self.inner.serialize_field(key, &part)
             }
 
             fn skip_field(&mut self, key: &'static str) -> Result<(), S::Error> {
-                self.inner.skip_field(key)
+                Err(self.left_out(key))
             }
 
             fn end(self) -> Result<S::Ok, S::Error> {
-                self.inner.end()
+                self.complete::<S::Error>()?.end()
             }
         }
     };
@@ -210,7 +274,7 @@ macro_rules! fields {
 fields!(SerializeStruct);
 fields!(SerializeStructVariant);
 
-impl<S: SerializeMap> SerializeMap for Bounded<'_, S> {
+impl<S: SerializeMap> SerializeMap for Compound<'_, S> {
     type Ok = S::Ok;
     type Error = S::Error;
 
@@ -219,10 +283,11 @@ impl<S: SerializeMap> SerializeMap for Bounded<'_, S> {
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), S::Error> {
-        self.inner.serialize_value(&Part { value, tally: self.tally })
+        let part = self.part(value);
+        self.inner.serialize_value(&part)
     }
 
     fn end(self) -> Result<S::Ok, S::Error> {
-        self.inner.end()
+        self.complete::<S::Error>()?.end()
     }
 }
