@@ -131,8 +131,8 @@ fn others_are_leaving() -> io::Result<bool> {
 /// Whether the calling thread is the only one of its process.
 ///
 /// Asks the kernel by `unshare(CLONE_THREAD)`, which does nothing in a process of one thread and
-/// fails with `EINVAL` in any other (`unshare(2)`). Where a filter forbids the call, counts the
-/// entries of `/proc/self/task`.
+/// fails with `EINVAL` in any other (`unshare(2)`). Where that says no, or a filter forbids the call, counts the
+/// threads of the program: an emulator has one of its own beside them.
 ///
 /// # Errors
 ///
@@ -144,14 +144,35 @@ pub fn is_single_threaded() -> io::Result<bool> {
     // in every other.
     match unsafe { rustix::thread::unshare_unsafe(clone_thread) } {
         Ok(()) => Ok(true),
-        Err(rustix::io::Errno::INVAL) => Ok(false),
-        Err(_) => Ok(std::fs::read_dir("/proc/self/task")?.count() == 1),
+        Err(rustix::io::Errno::INVAL) => Ok(threads().is_ok_and(|threads| threads == 1)),
+        Err(_) => Ok(threads()? == 1),
     }
+}
+
+/// How many threads the program has.
+///
+/// `num_threads` of `/proc/self/stat` (`proc_pid_stat(5)`). qemu-user writes that file itself: with the threads of
+/// the emulated program alone, or, before version 8.2, with 0. Its own thread is among the entries of
+/// `/proc/self/task` all the same.
+fn threads() -> io::Result<usize> {
+    const OF_EMULATOR: usize = 1;
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name, in parentheses, may hold anything; the number is the 18th field behind it.
+    let number = text.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(17));
+    match number.and_then(|number| number.parse().ok()) {
+        Some(0) => Ok(tasks()?.saturating_sub(OF_EMULATOR)),
+        Some(number) => Ok(number),
+        None => tasks(),
+    }
+}
+
+fn tasks() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
 /// The other threads of this process, for an error message; `None` where `/proc` does not tell.
 #[must_use]
 pub fn other_threads() -> Option<usize> {
-    let others = std::fs::read_dir("/proc/self/task").ok()?.count().saturating_sub(1);
+    let others = threads().ok()?.saturating_sub(1);
     Some(others).filter(|&others| others > 0)
 }
