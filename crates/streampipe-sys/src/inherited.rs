@@ -16,8 +16,31 @@ pub struct Expected {
     pub domain: i32,
     /// `SO_TYPE`.
     pub kind: i32,
+    /// Which one it is.
+    pub identity: SocketIdentity,
+}
+
+/// Which socket of the system it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketIdentity {
     /// `SO_COOKIE`, unique for the life of the system.
-    pub cookie: u64,
+    Cookie(u64),
+    /// The inode, where the system has no cookies: another socket can get it once this one is closed.
+    Inode(u64),
+}
+
+impl SocketIdentity {
+    /// What this system says of the socket.
+    ///
+    /// # Errors
+    ///
+    /// Those of `fstat(2)`.
+    pub fn of(socket: BorrowedFd<'_>) -> io::Result<Self> {
+        match sockopt::cookie(socket) {
+            Ok(cookie) => Ok(Self::Cookie(cookie)),
+            Err(_) => Ok(Self::Inode(rustix::fs::fstat(socket)?.st_ino)),
+        }
+    }
 }
 
 /// Why a number is not the socket that was prepared.
@@ -50,7 +73,7 @@ pub fn take(number: i32, expected: Expected) -> io::Result<Result<OwnedFd, Misma
         Err(_) => return Ok(Err(Mismatch::NotOpen)),
     };
     // One that is closed on `exec` did not come through it: this process made it, or adopted it before.
-    if flags.contains(FdFlags::CLOEXEC) || !is_expected(candidate, expected) {
+    if flags.contains(FdFlags::CLOEXEC) || !is_expected(candidate, expected)? {
         return Ok(Err(Mismatch::Another));
     }
     if number < LOWEST {
@@ -62,11 +85,19 @@ pub fn take(number: i32, expected: Expected) -> io::Result<Result<OwnedFd, Misma
     Ok(Ok(unsafe { OwnedFd::from_raw_fd(number) }))
 }
 
-fn is_expected(candidate: BorrowedFd<'_>, expected: Expected) -> bool {
+/// An inode is taken only where there are no cookies: else the variable would have one.
+fn is_expected(candidate: BorrowedFd<'_>, expected: Expected) -> io::Result<bool> {
     let same_kind = sockopt::socket_kind(candidate).is_ok_and(|kind| {
         kind.domain == expected.domain && kind.kind == expected.kind && !kind.listens
     });
-    same_kind && sockopt::cookie(candidate).is_ok_and(|cookie| cookie == expected.cookie)
+    if !same_kind {
+        return Ok(false);
+    }
+    match expected.identity {
+        // A socket has one; where it cannot be asked for, that is what is told.
+        SocketIdentity::Cookie(cookie) => Ok(sockopt::cookie(candidate)? == cookie),
+        SocketIdentity::Inode(_) => Ok(SocketIdentity::of(candidate)? == expected.identity),
+    }
 }
 
 fn replace_by_null(standard: BorrowedFd<'_>) -> io::Result<OwnedFd> {

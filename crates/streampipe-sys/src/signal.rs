@@ -52,6 +52,12 @@ impl SignalSet {
         self.mask(libc::SIG_SETMASK)
     }
 
+    /// Makes this the calling thread's mask until the guard is dropped, by a panic as well.
+    #[must_use]
+    pub(crate) fn set_scoped(&self) -> MaskGuard {
+        MaskGuard { before: self.set() }
+    }
+
     pub(crate) fn as_raw(&self) -> *const libc::sigset_t {
         &raw const self.0
     }
@@ -61,6 +67,25 @@ impl SignalSet {
         // SAFETY: both pointers are to valid sets. With a valid `how` the call cannot fail.
         unsafe { libc::pthread_sigmask(how, &raw const self.0, &raw mut before) };
         Self(before)
+    }
+}
+
+/// Puts the calling thread's mask back to what it was.
+#[derive(Debug)]
+pub(crate) struct MaskGuard {
+    before: SignalSet,
+}
+
+impl MaskGuard {
+    /// The mask as it was.
+    pub(crate) fn before(&self) -> SignalSet {
+        self.before
+    }
+}
+
+impl Drop for MaskGuard {
+    fn drop(&mut self) {
+        self.before.set();
     }
 }
 

@@ -12,7 +12,14 @@ const RING: &str = "crates/streampipe-ring/src/";
 const ATOMICS: &[(&str, &str)] = &[
     ("crates/streampipe/src/end/modes.rs", "the settings of one handle, each for itself"),
     ("crates/streampipe/src/end/shared.rs", "the flags of one socket, which publish nothing"),
-    ("crates/streampipe-sys/src/spawn/clone.rs", "the word that the kernel clears for a child"),
+    (
+        "crates/streampipe-sys/src/spawn/clone/child_process.rs",
+        "the word that the kernel clears for a child",
+    ),
+    (
+        "crates/streampipe-sys/src/spawn/clone/support.rs",
+        "the word that shows whether memory is shared, and what is known of the system",
+    ),
     (
         "crates/streampipe/src/ring/ring.rs",
         "flags of one process; shared words are borrowed here, and loaded and stored in streampipe-ring alone",

@@ -3,6 +3,8 @@
 //! `clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD)`: the child borrows the parent's memory until it
 //! calls `exec`, so the cost does not grow with the parent, and what went wrong comes back through
 //! that memory: there is no error pipe whose number a target could collide with (kernel trap D5).
+//! Where the system makes a copy of the memory all the same, as valgrind and qemu-user do, the child
+//! reports over a pipe, which gets out of the way of every target.
 //!
 //! Rules of this room:
 //!
@@ -20,13 +22,15 @@ mod moves;
 mod own_id;
 mod program;
 mod setup;
+mod spawn_error;
 mod stack;
 mod start;
 mod strings;
 mod undumpable;
 
-pub use image::Image;
+pub use image::{Image, Lookup};
 pub use rustix::process::Resource;
 pub use setup::{Group, Identity, Limit, Placement, Setup, SupplementaryGroups};
-pub use start::{SpawnError, Spawned, Step, spawn};
+pub use spawn_error::{SpawnError, Step};
+pub use start::{Spawned, spawn};
 pub use strings::Strings;

@@ -35,6 +35,14 @@ impl Moves {
         Ok(Self { sources, targets, in_the_way })
     }
 
+    /// In the child: duplicates a descriptor that stands where another must go; says to which number.
+    pub(super) fn make_room(&self, number: Option<c_int>) -> Result<Option<c_int>, c_int> {
+        match number.filter(|number| self.targets.contains(number)) {
+            Some(number) => stand_in(number, &self.targets).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// In the child: system calls and array accesses within bounds, nothing else.
     pub(super) fn carry_out(&mut self) -> Result<(), c_int> {
         for (source, in_the_way) in self.sources.iter_mut().zip(&self.in_the_way) {

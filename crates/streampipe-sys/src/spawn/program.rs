@@ -1,18 +1,20 @@
 //! What runs between the clone and `exec`, on borrowed memory.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
 use std::ptr;
 
 use libc::{c_char, c_int, c_void};
-use rustix::fs::{Mode, OFlags, RawDir};
-use rustix::process::{Gid, Pid, Rlimit, Uid, setpgid, setrlimit, setsid};
+use rustix::fs::{Access, FileType, Mode, OFlags, RawDir, Timespec};
+use rustix::process::{Gid, Pid, Resource, Rlimit, Uid, getrlimit, setpgid, setrlimit, setsid};
 use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
+use super::clone::{Report, Verdict};
 use super::moves::Moves;
 use super::own_id::OwnId;
-use super::{Group, Identity, Setup, Step, SupplementaryGroups};
+use super::{Group, Identity, Image, Lookup, Setup, Step, SupplementaryGroups};
 use crate::signal::SignalSet;
 
 /// The lowest number that is closed with the others: standard input, output and error stay.
@@ -20,10 +22,9 @@ const FIRST_OTHER: u32 = 3;
 
 /// All that the child looks at, and what it writes: `moves`, `own_id` and `failed`.
 pub(super) struct Orders<'plan> {
-    pub(super) paths: &'plan [CString],
+    pub(super) image: &'plan Image,
     pub(super) args: *const *const c_char,
     pub(super) environment: *const *const c_char,
-    pub(super) directory: Option<&'plan CStr>,
     pub(super) setup: &'plan Setup<'plan>,
     /// For each limit of the setup, whether it comes after the change of identity.
     pub(super) late_limits: &'plan [bool],
@@ -36,17 +37,34 @@ pub(super) struct Orders<'plan> {
     /// Whether the child came as far as `exec`.
     pub(super) tries_exec: bool,
     pub(super) failed: Option<(Step, c_int)>,
+    /// Where the child says what became of it, if it has only a copy of this.
+    pub(super) report: Option<Report>,
+}
+
+impl Orders<'_> {
+    /// What became of the child that had these on this process's memory.
+    pub(super) fn verdict(&self) -> Verdict {
+        match self.failed {
+            Some((step, errno)) => Verdict::Failed(step, errno),
+            None if self.tries_exec => Verdict::Executed,
+            None => Verdict::Killed,
+        }
+    }
 }
 
 /// The child. Calls, in this order: `sigaction`, `setsid` or `setpgid`, `close_range` (where there
-/// is none, `open`, `getdents64`, `fcntl` and `close` on `/proc/self/fd`), `fcntl`, `dup2`,
+/// is none, `open`, `getdents64`, `fcntl` and `close` on `/proc/self/fd`; without that `prlimit`), `fcntl`, `dup2`,
 /// `prlimit`, `setgroups`, `setresgid`, `setresuid`, `prlimit` again, `chdir`, `prctl`, `getppid`,
-/// `getpid`, `sigprocmask`, `execve`, `_exit`. Each is a bare system call or async-signal-safe.
+/// `getpid`, `sigprocmask`, `execve`, `_exit`; after an `execve` that failed also `nanosleep`, `stat` and
+/// `access`; with a copy of the memory also `write`. Each is a bare system call or async-signal-safe.
 pub(super) extern "C" fn child(orders: *mut c_void) -> c_int {
     // SAFETY: `clone_child` passed a pointer to its `Orders`; the parent stands still meanwhile.
     let orders = unsafe { &mut *orders.cast::<Orders<'_>>() };
     let (step, errno) = become_program(orders);
     orders.failed = Some((step, errno));
+    if let Some(report) = orders.report {
+        report.failed(step, errno);
+    }
     // SAFETY: `_exit` has no preconditions; it runs none of the parent's destructors.
     unsafe { libc::_exit(127) }
 }
@@ -56,7 +74,10 @@ fn become_program(orders: &mut Orders<'_>) -> (Step, c_int) {
     match prepare(orders) {
         Ok(()) => {
             orders.tries_exec = true;
-            (Step::Exec, exec_first(orders))
+            if let Some(report) = orders.report {
+                report.tries_exec();
+            }
+            exec_first(orders)
         }
         Err(failed) => failed,
     }
@@ -73,14 +94,18 @@ fn prepare(orders: &mut Orders<'_>) -> Result<(), (Step, c_int)> {
     set_default(libc::SIGPIPE);
     enter_group(setup.group).map_err(at(Step::Group))?;
     if setup.closes_others {
-        close_others_on_exec().map_err(at(Step::Descriptor))?;
+        close_others_on_exec();
+    }
+    let moved = orders.moves.make_room(orders.report.map(Report::number));
+    if let Some(number) = moved.map_err(|errno| (Step::Descriptor, errno))? {
+        orders.report = Some(Report::at(number));
     }
     orders.moves.carry_out().map_err(|errno| (Step::Descriptor, errno))?;
     set_limits(orders, When::BeforeIdentity).map_err(at(Step::Limit))?;
     take_identity(&setup.identity).map_err(at(Step::Identity))?;
     set_limits(orders, When::AfterIdentity).map_err(at(Step::Limit))?;
-    if let Some(directory) = orders.directory {
-        rustix::process::chdir(directory).map_err(at(Step::Directory))?;
+    if let Some(directory) = &orders.image.directory {
+        rustix::process::chdir(directory.as_c_str()).map_err(at(Step::Directory))?;
     }
     if setup.no_new_privileges {
         set_no_new_privs(true).map_err(at(Step::Privileges))?;
@@ -149,30 +174,63 @@ fn enter_group(group: Group) -> rustix::io::Result<()> {
 }
 
 /// Marks every descriptor from 3 on as close-on-exec, those of other libraries included (D9).
-fn close_others_on_exec() -> rustix::io::Result<()> {
+fn close_others_on_exec() {
     // SAFETY: the call takes three numbers and touches no memory; the table is the child's own.
     let closed = unsafe {
         libc::syscall(libc::SYS_close_range, FIRST_OTHER, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
     };
-    // Linux before 5.11, or a filter that knows no such call.
-    if closed == 0 { Ok(()) } else { close_listed_on_exec() }
+    // Linux before 5.11, or a filter that knows no such call; and no `/proc`, or not the real one.
+    if closed != 0 && !matches!(close_listed_on_exec(), Ok(IsComplete::Yes)) {
+        close_numbers_on_exec();
+    }
 }
 
-/// The same by the list in `/proc`.
-fn close_listed_on_exec() -> rustix::io::Result<()> {
+/// Whether a list of descriptors is known to have all of them.
+enum IsComplete {
+    Yes,
+    No,
+}
+
+/// The same by the list in `/proc`, which has the descriptor that it is read from, if it is this process's.
+fn close_listed_on_exec() -> rustix::io::Result<IsComplete> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let list = rustix::fs::open(c"/proc/self/fd", flags, Mode::empty())?;
+    let mut is_complete = IsComplete::No;
     let mut buffer = [MaybeUninit::<u8>::uninit(); 2048];
     let mut entries = RawDir::new(&list, &mut buffer);
     while let Some(entry) = entries.next() {
         if let Some(number) = number_of(entry?.file_name()) {
-            if number >= FIRST_OTHER as c_int {
-                // SAFETY: a number and a flag; one that is not open any more is `EBADF`, ignored.
-                unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+            if number == list.as_raw_fd() {
+                is_complete = IsComplete::Yes;
             }
+            close_on_exec(number);
         }
     }
-    Ok(())
+    Ok(is_complete)
+}
+
+/// The numbers that are tried where nothing lists the open ones: up to the hard limit of open files, but at least
+/// the first and at most the second of these.
+///
+/// A descriptor can stand above the limit if that was lowered after it was opened. The second is the highest that
+/// Linux allows the limit to be, unless the administrator raises it (`fs.nr_open`).
+const TRIED_NUMBERS: [u64; 2] = [1 << 16, 1 << 20];
+
+/// The same by trying all numbers: some 50 ns each.
+fn close_numbers_on_exec() {
+    let [at_least, at_most] = TRIED_NUMBERS;
+    let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(at_most);
+    for number in 0..limit.max(at_least).min(at_most) as c_int {
+        close_on_exec(number);
+    }
+}
+
+/// Marks one descriptor as close-on-exec, if it is open and none of the standard ones.
+fn close_on_exec(number: c_int) {
+    if number >= FIRST_OTHER as c_int {
+        // SAFETY: a number and a flag; one that is not open is `EBADF`, ignored.
+        unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
 }
 
 /// The number that a file name spells, without the standard library's parser, which may panic.
@@ -229,20 +287,65 @@ fn arm_death_signal(signal: c_int, parent: Pid) -> Result<(), c_int> {
     }
 }
 
+/// How long to wait before a file that is open for writing is tried again, in milliseconds.
+///
+/// Another thread of this process may just be starting a program, whose child has a copy of the descriptor until
+/// it executes that: a millisecond or so. Whoever really writes is told of after all of these.
+const BUSY_PAUSES: [i32; 5] = [1, 2, 4, 8, 16];
+
 /// Tries each path, as `execvp` does: on to the next if it is not there, the worst error kept.
-fn exec_first(orders: &Orders<'_>) -> c_int {
+fn exec_first(orders: &Orders<'_>) -> (Step, c_int) {
     let mut verdict = libc::ENOENT;
-    for path in orders.paths {
+    for path in &orders.image.paths {
+        match exec(path, orders) {
+            libc::ENOENT | libc::ENOTDIR => {}
+            libc::EACCES => verdict = libc::EACCES,
+            errno => return (Step::Exec, errno),
+        }
+    }
+    match orders.image.lookup {
+        Lookup::ByParent => (Step::Exec, verdict),
+        Lookup::ByChild => reason(orders.image, verdict),
+    }
+}
+
+/// Executes this file; returns why it could not.
+fn exec(path: &CStr, orders: &Orders<'_>) -> c_int {
+    let mut pauses = BUSY_PAUSES.iter();
+    loop {
         // SAFETY: `args` and `environment` are null-terminated arrays of C strings that, like
         // `path`, outlive the call.
         unsafe { libc::execve(path.as_ptr(), orders.args, orders.environment) };
-        match errno() {
-            libc::ENOENT | libc::ENOTDIR => {}
-            libc::EACCES => verdict = libc::EACCES,
-            errno => return errno,
+        match (errno(), pauses.next()) {
+            (libc::ETXTBSY, Some(&pause)) => {
+                let pause = Timespec { tv_sec: 0, tv_nsec: (pause * 1_000_000).into() };
+                // Cut short, it is tried a little early.
+                let _ = rustix::thread::nanosleep(&pause);
+            }
+            (errno, _) => return errno,
         }
     }
-    verdict
+}
+
+/// What a file that is not there, or not to be had, was: the program itself, or what it is executed with.
+///
+/// Asked by the child, whose identity decides; as `Image::new` asks where the parent's does.
+fn reason(image: &Image, verdict: c_int) -> (Step, c_int) {
+    let mut reason = (Step::Find, libc::ENOENT);
+    for path in &image.paths {
+        match rustix::fs::stat(path.as_c_str()) {
+            Ok(facts) => {
+                let is_file = FileType::from_raw_mode(facts.st_mode) == FileType::RegularFile;
+                if is_file && rustix::fs::access(path.as_c_str(), Access::EXEC_OK).is_ok() {
+                    return (Step::Exec, verdict);
+                }
+                reason = (Step::Permission, libc::EACCES);
+            }
+            Err(errno) if !image.is_searched => reason = (Step::Find, errno.raw_os_error()),
+            Err(_) => {}
+        }
+    }
+    reason
 }
 
 /// Reads the thread's `errno`; allocates nothing.

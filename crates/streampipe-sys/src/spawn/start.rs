@@ -1,51 +1,17 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::Duration;
 
-use super::clone::clone_child;
+use super::clone::{
+    ChildProcess, CloneSupport, Memory, ReportReader, Verdict, clone_child, kill_child,
+};
 use super::moves::Moves;
 use super::own_id::OwnId;
 use super::program::Orders;
 use super::stack::Stack;
 use super::undumpable::Undumpable;
-use super::{Image, Limit, Resource, Setup};
+use super::{Image, Limit, Resource, Setup, SpawnError, Step};
 use crate::fd::{LOWEST, duplicate};
 use crate::signal::SignalSet;
-
-/// How long a child that takes another identity may be on the way to its program.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The step that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Making the process.
-    Clone,
-    /// Joining a process group, or starting a session.
-    Group,
-    /// Placing a descriptor, or closing the others.
-    Descriptor,
-    /// Setting a limit.
-    Limit,
-    /// Changing the user or the groups.
-    Identity,
-    /// Changing the directory.
-    Directory,
-    /// Giving up new privileges.
-    Privileges,
-    /// Asking for a signal at the parent's death.
-    DeathSignal,
-    /// Executing the program.
-    Exec,
-}
-
-/// Why there is no child.
-#[derive(Debug)]
-pub struct SpawnError {
-    /// Where it went wrong.
-    pub step: Step,
-    /// What the kernel said.
-    pub source: io::Error,
-}
 
 /// A child that has become the program.
 #[derive(Debug)]
@@ -66,34 +32,40 @@ pub struct Spawned {
 /// A [`SpawnError`] that names the step and holds the kernel's error number.
 pub fn spawn(image: &Image, setup: &Setup<'_>) -> Result<Spawned, SpawnError> {
     let at = |step| move |source| SpawnError { step, source };
+    let support = CloneSupport::of_this_system().map_err(at(Step::Clone))?;
     let mut own_id = setup.announces_id.then(OwnId::new);
     let args = image.args.pointers(None);
     let environment = image.environment.pointers(own_id.as_ref().map(OwnId::as_ptr));
     let mut moves = Moves::plan(&setup.placements).map_err(at(Step::Descriptor))?;
     let stack = Stack::take().map_err(at(Step::Clone))?;
     let late_limits = late_limits(setup);
-    let undumpable = setup.identity.changes().then(Undumpable::begin);
+    let report = match support.memory {
+        Memory::Shared => None,
+        Memory::Copied => Some(ReportReader::open().map_err(at(Step::Clone))?),
+    };
+    let changes_on_our_memory = setup.identity.changes() && support.memory == Memory::Shared;
+    let undumpable = changes_on_our_memory.then(Undumpable::begin);
+    // Somebody of the new user can stop the child before it has its program, for ever.
+    let may_be_stopped = changes_on_our_memory && !is_traced();
 
-    let before = SignalSet::all().set();
+    let blocked = SignalSet::all().set_scoped();
     let mut orders = Orders {
-        paths: &image.paths,
+        image,
         args: args.as_ptr(),
         environment: environment.as_ptr(),
-        directory: image.directory.as_deref(),
         setup,
         late_limits: &late_limits,
         moves: &mut moves,
         own_id: own_id.as_mut(),
-        mask: setup.mask.unwrap_or(before),
+        mask: setup.mask.unwrap_or(blocked.before()),
         parent: rustix::process::getpid(),
         handlers_are_clear: false,
         tries_exec: false,
         failed: None,
+        report: report.as_ref().map(ReportReader::for_child),
     };
-    // Somebody of the new user can stop the child before it has its program, for ever.
-    let patience = setup.identity.changes().then_some(PATIENCE);
-    let cloned = clone_child(&stack, &mut orders, patience);
-    before.set();
+    let cloned = clone_child(support, &stack, &mut orders, may_be_stopped);
+    drop(blocked);
     let child = cloned.as_ref().ok().map(|child| (child.pid, child.pidfd.as_fd()));
     if let Some(undumpable) = undumpable {
         undumpable.end(child);
@@ -101,22 +73,49 @@ pub fn spawn(image: &Image, setup: &Setup<'_>) -> Result<Spawned, SpawnError> {
     stack.put_back();
 
     let child = cloned.map_err(at(Step::Clone))?;
-    let verdict = match orders.failed {
-        Some((step, errno)) => Err(at(step)(io::Error::from_raw_os_error(errno))),
-        None if child.was_late => Err(at(Step::Exec)(io::ErrorKind::TimedOut.into())),
-        None if orders.tries_exec => Ok(()),
-        None => {
-            Err(at(Step::Exec)(io::Error::other("the child was killed before it came to that")))
+    let verdict = match report {
+        None => orders.verdict(),
+        // A report that cannot be read says no more than that of a child that was killed.
+        Some(report) => report.read().unwrap_or(Verdict::Killed),
+    };
+    started(child, verdict)
+}
+
+/// The child, if it has become the program; else the reason, and there is no child.
+fn started(child: ChildProcess, verdict: Verdict) -> Result<Spawned, SpawnError> {
+    let (step, source) = match verdict {
+        Verdict::Executed if !child.was_held_up => {
+            let taken = take(child.pid, child.pidfd);
+            return taken.map_err(|source| SpawnError { step: Step::Clone, source });
+        }
+        Verdict::Failed(step, errno) => (step, io::Error::from_raw_os_error(errno)),
+        Verdict::Executed => (Step::Exec, held_up()),
+        Verdict::Killed if child.was_held_up => (Step::Identity, held_up()),
+        Verdict::Killed => {
+            (Step::Exec, io::Error::other("the child was killed before it came to that"))
         }
     };
-    match verdict {
-        Ok(()) => take(child.pid, child.pidfd).map_err(at(Step::Clone)),
-        Err(error) => {
-            // The child has ended already: this waits for nothing.
-            let _ = crate::process::wait(child.pidfd.as_fd());
-            Err(error)
-        }
+    if verdict == Verdict::Killed {
+        // It has ended, as far as is known; if it has not, nobody must wait for it to do so.
+        kill_child(child.pid);
     }
+    // It has ended already: this waits for nothing.
+    let _ = crate::process::wait(child.pidfd.as_fd());
+    Err(SpawnError { step, source })
+}
+
+fn held_up() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "a signal kept the child stopped")
+}
+
+/// Whether a debugger or `strace` traces this thread.
+///
+/// A debugger takes a child that shares the memory and does not hold its parent for a fork, and removes its
+/// breakpoints from the memory of both.
+fn is_traced() -> bool {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+    tracer.is_some_and(|tracer| tracer.trim() != "0")
 }
 
 /// Which limits come after the change of identity.

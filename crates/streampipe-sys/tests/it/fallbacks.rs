@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::fd::AsFd;
 
 use streampipe_sys::process;
-use streampipe_sys::spawn::{Image, Setup, Strings, spawn};
+use streampipe_sys::spawn::{Image, Lookup, Setup, Strings, spawn};
 
 use crate::support;
 
@@ -18,7 +18,8 @@ fn start() {
     let mut args = Strings::default();
     ["sh", "-c", "exit 7"].iter().for_each(|arg| args.add(OsStr::new(arg)).expect("no NUL"));
     let sh = OsStr::new("/bin/sh");
-    let image = Image::new(sh, args, Strings::default(), None, OsStr::new("")).expect("a shell");
+    let image = Image::new(sh, args, Strings::default(), None, OsStr::new(""), Lookup::ByParent)
+        .expect("a shell");
     let spawned = spawn(&image, &Setup::default()).expect("it starts");
     assert_eq!(process::wait(spawned.pidfd.as_fd()).expect("our child").code(), Some(7));
 }

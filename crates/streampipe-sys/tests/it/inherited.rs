@@ -4,7 +4,9 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
-use streampipe_sys::inherited::{Expected, Mismatch, has_more_rights_than_its_caller, take};
+use streampipe_sys::inherited::{
+    Expected, Mismatch, SocketIdentity, has_more_rights_than_its_caller, take,
+};
 use streampipe_sys::{open, sockopt};
 
 use crate::support::{FreeDescriptors, tests_alone};
@@ -16,8 +18,8 @@ fn stream_pair() -> (OwnedFd, OwnedFd) {
 /// What this socket is.
 fn expected(fd: impl AsFd) -> Expected {
     let kind = sockopt::socket_kind(&fd).expect("a socket");
-    let cookie = sockopt::cookie(&fd).expect("a socket");
-    Expected { domain: kind.domain, kind: kind.kind, cookie }
+    let identity = SocketIdentity::of(fd.as_fd()).expect("a socket");
+    Expected { domain: kind.domain, kind: kind.kind, identity }
 }
 
 /// Leaves the descriptor open under its number, not close-on-exec, as a parent would.
@@ -83,7 +85,8 @@ tests_alone! {
         let listener = UnixListener::bind(directory.path().join("here")).expect("a listener");
         let packets = open::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET, 0).expect("a pair");
         let of_file = expected(&theirs);
-        let other_cookie = Expected { cookie: of_file.cookie + 1, ..of_file };
+        let SocketIdentity::Cookie(cookie) = of_file.identity else { panic!("sockets have cookies") };
+        let other_cookie = Expected { identity: SocketIdentity::Cookie(cookie + 1), ..of_file };
         let other_kind = Expected { kind: libc::SOCK_STREAM, ..expected(&packets.0) };
         let other_domain = Expected { domain: libc::AF_INET, ..of_file };
         let of_listener = expected(&listener);

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use streampipe_sys::spawn::{
-    Group, Identity, Image, Limit, Placement, Resource, Setup, Step, Strings, spawn,
+    Group, Identity, Image, Limit, Lookup, Placement, Resource, Setup, Step, Strings, spawn,
 };
 use streampipe_sys::{open, process};
 
@@ -35,7 +35,9 @@ pub(crate) fn image_from(
     let (mut list, mut environment) = (Strings::default(), Strings::default());
     args.iter().try_for_each(|arg| list.add(OsStr::new(arg)))?;
     environment.add_variable(OsStr::new("PATH"), OsStr::new("/usr/bin:/bin"))?;
-    Image::new(OsStr::new(program), list, environment, directory, OsStr::new("/bin"))
+    let (program, search) = (OsStr::new(program), OsStr::new("/bin"));
+    Image::new(program, list, environment, directory, search, Lookup::ByParent)
+        .map_err(|error| error.source)
 }
 
 /// Runs it to its end; returns the exit code.

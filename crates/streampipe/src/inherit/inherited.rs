@@ -18,8 +18,9 @@ const SHOWN: usize = 64;
 /// Once: the end belongs to the caller, and closes when it is dropped. It is close-on-exec from then
 /// on. Only the very socket that was prepared is adopted: the variable `STREAMPIPE_END` says
 /// `version:number:type:cookie` (`1:3:stream:4711`), and the kernel is asked whether the descriptor of
-/// that number is a socket of that type with that cookie, which is never used twice. Other descriptors,
-/// and the environment, are left alone.
+/// that number is a socket of that type with that cookie, which is never used twice. Where sockets have no cookie
+/// (gVisor), the variable says `inode=` and the socket's inode instead, which no two open sockets share. Other
+/// descriptors, and the environment, are left alone.
 ///
 /// A program that does not use this library takes the descriptor by its number.
 ///

@@ -1,6 +1,8 @@
 //! What the environment says: `version:number:type:cookie`, for example `1:3:stream:4711`; of a ring, `1:3:ring:4711`.
+//!
+//! Where sockets have no cookie, the inode stands there: `1:3:stream:inode=4711`.
 
-use streampipe_sys::inherited::Expected;
+use streampipe_sys::inherited::{Expected, SocketIdentity};
 
 use crate::Engine;
 use crate::call::{Family, Type};
@@ -11,16 +13,22 @@ pub(crate) const VARIABLE: &str = "STREAMPIPE_END";
 /// The one version there is.
 const VERSION: &str = "1";
 
-/// The longest value that can be right: two numbers of 10 and 20 digits, the rest with room.
+/// The longest value that can be right: two numbers of 10 and 20 digits, the words with room.
 const LONGEST: usize = 64;
 
-/// What the variable says for a stream of this engine under this number, with this cookie.
-pub(crate) fn value(number: i32, engine: Engine, cookie: u64) -> String {
+/// Stands in front of the number of an inode.
+const INODE: &str = "inode=";
+
+/// What the variable says for a stream of this engine under this number.
+pub(crate) fn value(number: i32, engine: Engine, identity: SocketIdentity) -> String {
     let kind = match engine {
         Engine::Socket => "stream",
         Engine::Ring => "ring",
     };
-    format!("{VERSION}:{number}:{kind}:{cookie}")
+    match identity {
+        SocketIdentity::Cookie(cookie) => format!("{VERSION}:{number}:{kind}:{cookie}"),
+        SocketIdentity::Inode(inode) => format!("{VERSION}:{number}:{kind}:{INODE}{inode}"),
+    }
 }
 
 /// Reads the value; `None` if it is not exactly of the form above.
@@ -30,7 +38,7 @@ pub(super) fn parse(value: &str) -> Option<(i32, Engine, Expected)> {
     }
     let mut fields = value.split(':');
     let mut field = || fields.next();
-    let (version, number, kind, cookie) = (field()?, field()?, field()?, field()?);
+    let (version, number, kind, identity) = (field()?, field()?, field()?, field()?);
     let engine = match kind {
         "stream" => Engine::Socket,
         "ring" => Engine::Ring,
@@ -41,7 +49,11 @@ pub(super) fn parse(value: &str) -> Option<(i32, Engine, Expected)> {
     }
     let number = i32::try_from(decimal(number)?).ok()?;
     let (domain, kind) = (Family::LOCAL.as_raw(), Type::STREAM.as_raw());
-    Some((number, engine, Expected { domain, kind, cookie: decimal(cookie)? }))
+    let identity = match identity.strip_prefix(INODE) {
+        Some(inode) => SocketIdentity::Inode(decimal(inode)?),
+        None => SocketIdentity::Cookie(decimal(identity)?),
+    };
+    Some((number, engine, Expected { domain, kind, identity }))
 }
 
 /// A number as this library writes it: digits alone, no zero in front.
@@ -53,16 +65,20 @@ fn decimal(digits: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use streampipe_sys::inherited::SocketIdentity;
+
     use super::{parse, value};
     use crate::Engine;
 
     #[test]
     fn what_is_written_is_read() {
-        for (number, cookie) in [(3, 1), (0, 0), (i32::MAX, u64::MAX), (64, 4711)] {
+        for (number, name) in [(3, 1), (0, 0), (i32::MAX, u64::MAX), (64, 4711)] {
             for engine in [Engine::Socket, Engine::Ring] {
-                let (read, same, expected) =
-                    parse(&value(number, engine, cookie)).expect("our own form");
-                assert_eq!((read, same, expected.cookie), (number, engine, cookie));
+                for identity in [SocketIdentity::Cookie(name), SocketIdentity::Inode(name)] {
+                    let written = value(number, engine, identity);
+                    let (read, same, expected) = parse(&written).expect("our own form");
+                    assert_eq!((read, same, expected.identity), (number, engine, identity));
+                }
             }
         }
     }
@@ -92,6 +108,12 @@ mod tests {
             "1:3:stream:5\n",
             " 1:3:stream:5",
             "1:٣:stream:5",
+            "1:3:stream:inode=",
+            "1:3:stream:inode=05",
+            "1:3:stream:inode=-5",
+            "1:3:stream:inode=inode=5",
+            "1:3:stream:inode:5",
+            "1:3:stream:INODE=5",
         ];
         for text in bad {
             assert!(parse(text).is_none(), "{text:?}");
@@ -103,13 +125,18 @@ mod tests {
     #[test]
     fn a_million_garbage_values_are_refused() {
         let mut random = fastrand::Rng::with_seed(0x5eed);
-        let good = value(3, Engine::Socket, 4711);
+        let good = [SocketIdentity::Cookie(4711), SocketIdentity::Inode(4711)]
+            .map(|identity| value(3, Engine::Socket, identity));
         let mut accepted = 0;
         for turn in 0..1_000_000_u32 {
-            let text = if turn % 2 == 0 { noise(&mut random) } else { mutated(&mut random, &good) };
+            let text = match turn % 4 {
+                0 => mutated(&mut random, &good[0]),
+                1 => mutated(&mut random, &good[1]),
+                _ => noise(&mut random),
+            };
             if let Some((number, engine, expected)) = parse(&text) {
                 // The form is canonical: only a text that says exactly this is read as this.
-                assert_eq!(value(number, engine, expected.cookie), text);
+                assert_eq!(value(number, engine, expected.identity), text);
                 accepted += 1;
             }
         }

@@ -128,10 +128,10 @@ impl Join {
     }
 
     fn find(&self, side: Side, command: &Command) -> Result<Image, JoinError> {
-        image_of(command).map_err(|cause| JoinError {
+        image_of(command).map_err(|error| JoinError {
             side: Some(side),
             step: JoinStep::Find,
-            cause,
+            cause: error.source,
         })
     }
 

@@ -4,13 +4,14 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
+use streampipe_sys::inherited::SocketIdentity;
 use streampipe_sys::open;
 use streampipe_sys::spawn::Placement;
 
-use super::Command;
 use super::command::Place;
+use super::source::Source;
 use super::stdio::Kind;
-use crate::os::linux::EndExt;
+use super::{Command, SpawnStep};
 use crate::ring::send_memory;
 use crate::{Child, Engine, Stream};
 
@@ -26,7 +27,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn make(command: &Command) -> io::Result<Self> {
+    pub(super) fn make(command: &Command) -> Result<Self, StepError> {
         let (ours, theirs, variable) = pair_for(command)?;
         let mut plan = Self {
             ours,
@@ -39,8 +40,11 @@ impl Plan {
         };
         for (number, stdio) in (0..).zip(&command.stdio) {
             match stdio.as_ref().map(|stdio| &stdio.0) {
-                Some(Kind::Null) => plan.theirs.push((open::null()?, number)),
-                Some(Kind::Piped) => plan.pipe(number)?,
+                Some(Kind::Null) => {
+                    let null = open::null().map_err(at(SpawnStep::Null))?;
+                    plan.theirs.push((null, number));
+                }
+                Some(Kind::Piped) => plan.pipe(number).map_err(at(SpawnStep::Pair))?,
                 Some(Kind::From(_) | Kind::Inherit) | None => {}
             }
         }
@@ -65,26 +69,25 @@ impl Plan {
     pub(super) fn placements<'plan>(
         &'plan self,
         command: &'plan Command,
-    ) -> io::Result<Vec<Placement<'plan>>> {
+    ) -> Result<Vec<Placement<'plan>>, StepError> {
         let place = |source: BorrowedFd<'plan>, target| Placement { source, target };
         let mut placements: Vec<_> =
             self.theirs.iter().map(|(fd, target)| place(fd.as_fd(), *target)).collect();
         for (number, stdio) in (0..).zip(&command.stdio) {
             match stdio.as_ref().map(|stdio| &stdio.0) {
-                Some(Kind::From(source)) => placements.push(place(source.fd()?, number)),
+                Some(Kind::From(source)) => placements.push(place(fd_of(source)?, number)),
                 Some(Kind::Inherit) if command.place.takes(number) => {
-                    return Err(invalid(format!(
-                        "number {number} is that of its end, not inherited"
-                    )));
+                    let text = format!("number {number} is that of its end, not inherited");
+                    return Err((SpawnStep::Describe, invalid(text)));
                 }
                 _ => {}
             }
         }
         for (source, number) in &command.inherited {
-            placements.push(place(source.fd()?, *number));
+            placements.push(place(fd_of(source)?, *number));
         }
-        check_numbers(command, &placements)?;
-        check_names(command, &placements)?;
+        check_numbers(command, &placements).map_err(at(SpawnStep::Describe))?;
+        check_names(command, &placements).map_err(at(SpawnStep::Describe))?;
         Ok(placements)
     }
 
@@ -114,37 +117,47 @@ const NOBODY_ATTESTED: &str = "a hello is attested on sockets only, and this end
 const NO_RING_ON_STDIO: &str =
     "an end of a ring is for `inherited`: it cannot be standard input and output, nor two pipes";
 
+/// What failed, and where.
+pub(super) type StepError = (SpawnStep, io::Error);
+
 /// Our end, the child's, and the value of the variable that leads it there.
 type Pair = (Stream, Vec<(OwnedFd, i32)>, Option<String>);
 
-fn pair_for(command: &Command) -> io::Result<Pair> {
-    if command.place == Place::Pipes && command.pair.asks_for() == Engine::Socket {
+fn pair_for(command: &Command) -> Result<Pair, StepError> {
+    let unsupported =
+        |text| (SpawnStep::Describe, io::Error::new(io::ErrorKind::Unsupported, text));
+    let is_ring = command.pair.asks_for() == Engine::Ring;
+    if command.place == Place::Pipes && !is_ring {
         if command.attests {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, NOBODY_ATTESTED));
+            return Err(unsupported(NOBODY_ATTESTED));
         }
-        let (reader, theirs_out) = open::pipe()?;
-        let (theirs_in, writer) = open::pipe()?;
+        let (reader, theirs_out) = open::pipe().map_err(at(SpawnStep::Pair))?;
+        let (theirs_in, writer) = open::pipe().map_err(at(SpawnStep::Pair))?;
         let theirs = vec![(theirs_in, 0), (theirs_out, 1)];
         return Ok((Stream::from_pipes(reader, writer), theirs, None));
     }
-    let is_ring = command.pair.asks_for() == Engine::Ring;
     if is_ring && !matches!(command.place, Place::Fd(_)) {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, NO_RING_ON_STDIO));
+        return Err(unsupported(NO_RING_ON_STDIO));
     }
-    let (ours, theirs) = if is_ring { ring_for(command)? } else { Stream::pair()? };
+    let (ours, theirs) = if is_ring {
+        ring_for(command).map_err(at(SpawnStep::Ring))?
+    } else {
+        Stream::pair().map_err(at(SpawnStep::Pair))?
+    };
     if command.refuses_fds {
-        ours.refuse_fds()?;
+        ours.refuse_fds().map_err(at(SpawnStep::Options))?;
     }
     if command.attests {
-        ours.attest()?;
+        ours.attest().map_err(at(SpawnStep::Options))?;
     }
     match command.place {
         Place::Fd(number) => {
-            let value = crate::inherit::value(number, command.pair.asks_for(), theirs.cookie()?);
+            let identity = SocketIdentity::of(theirs.as_fd()).map_err(at(SpawnStep::Options))?;
+            let value = crate::inherit::value(number, command.pair.asks_for(), identity);
             Ok((ours, vec![(theirs.into(), number)], Some(value)))
         }
         Place::SocketOnStdio | Place::Pipes => {
-            let again = OwnedFd::from(theirs.try_clone()?);
+            let again = OwnedFd::from(theirs.try_clone().map_err(at(SpawnStep::Pair))?);
             Ok((ours, vec![(theirs.into(), 0), (again, 1)], None))
         }
     }
@@ -155,6 +168,24 @@ fn ring_for(command: &Command) -> io::Result<(Stream, Stream)> {
     let (ours, theirs, memory) = command.pair.ring()?;
     send_memory(ours.as_fd(), &memory, ours.send_buffer_size()?)?;
     Ok((ours, theirs))
+}
+
+/// What the program is to get, unless it was never duplicated, or went to another program.
+fn fd_of(source: &Source) -> Result<BorrowedFd<'_>, StepError> {
+    source.fd().map_err(|cause| match cause.raw_os_error() {
+        Some(_) => (SpawnStep::Descriptors, cause),
+        None => (SpawnStep::Describe, cause),
+    })
+}
+
+/// Says at which step it was.
+fn at(step: SpawnStep) -> impl Fn(io::Error) -> StepError {
+    move |cause| {
+        // What cannot be done is a matter of the description, whoever says so without asking the system.
+        let is_described = cause.raw_os_error().is_none()
+            && matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported);
+        (if is_described { SpawnStep::Describe } else { step }, cause)
+    }
 }
 
 fn check_numbers(command: &Command, placements: &[Placement<'_>]) -> io::Result<()> {

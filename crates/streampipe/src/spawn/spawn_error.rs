@@ -2,7 +2,7 @@ use std::ffi::OsString;
 use std::{error, fmt, io};
 
 use streampipe_sys::open::numbers;
-use streampipe_sys::spawn::Step;
+use streampipe_sys::spawn::{self, Step};
 
 /// Why a program was not started: the step, and what the system said.
 ///
@@ -34,6 +34,28 @@ pub struct SpawnError {
     step: SpawnStep,
     program: OsString,
     cause: io::Error,
+    /// Whether the program's file was seen, and may not be executed.
+    is_forbidden: bool,
+}
+
+/// What failed, with all that is known of it; the program's name is added at the end.
+pub(super) struct Failure {
+    step: SpawnStep,
+    cause: io::Error,
+    is_forbidden: bool,
+}
+
+impl From<(SpawnStep, io::Error)> for Failure {
+    fn from((step, cause): (SpawnStep, io::Error)) -> Self {
+        Self { step, cause, is_forbidden: false }
+    }
+}
+
+impl From<spawn::SpawnError> for Failure {
+    fn from(error: spawn::SpawnError) -> Self {
+        let is_forbidden = error.step == Step::Permission;
+        Self { step: error.step.into(), cause: error.source, is_forbidden }
+    }
 }
 
 /// The step of a start that failed.
@@ -44,8 +66,14 @@ pub enum SpawnStep {
     Describe,
     /// Finding the program's file.
     Find,
-    /// Making the pair, pipes, or opening `/dev/null`.
+    /// Opening `/dev/null`, for a standard descriptor.
+    Null,
+    /// Making the pair, or pipes (`socketpair`, `pipe2`).
     Pair,
+    /// Making a ring and its memory (`memfd_create`, `mmap`).
+    Ring,
+    /// Setting or asking for options of the end (`setsockopt`, `getsockopt`).
+    Options,
     /// Making the process (`clone`).
     Clone,
     /// Joining the process group, or starting the session (`setpgid`, `setsid`).
@@ -67,8 +95,9 @@ pub enum SpawnStep {
 }
 
 impl SpawnError {
-    pub(super) fn new(step: SpawnStep, program: &OsString, cause: io::Error) -> Self {
-        Self { step, program: program.clone(), cause }
+    pub(super) fn new(program: &OsString, failure: Failure) -> Self {
+        let Failure { step, cause, is_forbidden } = failure;
+        Self { step, program: program.clone(), cause, is_forbidden }
     }
 
     /// Where it went wrong.
@@ -100,12 +129,16 @@ impl SpawnError {
             (SpawnStep::Exec, numbers::ENOENT) => {
                 Some("the file is there: the interpreter in its first line, or its loader, is not")
             }
-            (SpawnStep::Exec, numbers::ENOEXEC) => {
-                Some("a script needs a first line such as #!/bin/sh")
-            }
-            (SpawnStep::Find, numbers::EACCES) => {
+            (SpawnStep::Exec, numbers::ENOEXEC) => Some(
+                "it is no program for this machine; a script needs a first line such as #!/bin/sh",
+            ),
+            (SpawnStep::Find, numbers::EACCES) if self.is_forbidden => {
                 Some("the file is there, but is a directory or has no execute permission")
             }
+            (SpawnStep::Find, numbers::EACCES) => {
+                Some("a directory on the way to it may not be searched")
+            }
+            (SpawnStep::Null, numbers::ENOENT) => Some("there is no /dev/null"),
             _ => None,
         }
     }
@@ -114,6 +147,8 @@ impl SpawnError {
 impl From<Step> for SpawnStep {
     fn from(step: Step) -> Self {
         match step {
+            Step::Describe => Self::Describe,
+            Step::Find | Step::Permission => Self::Find,
             Step::Clone => Self::Clone,
             Step::Group => Self::Group,
             Step::Descriptor => Self::Descriptors,
@@ -132,7 +167,10 @@ impl fmt::Display for SpawnStep {
         f.write_str(match self {
             Self::Describe => "reading the command",
             Self::Find => "finding the program",
-            Self::Pair => "making the pipe",
+            Self::Null => "opening /dev/null",
+            Self::Pair => "making the pair (socketpair, pipe2)",
+            Self::Ring => "making the ring (memfd_create, mmap)",
+            Self::Options => "setting options of the end (setsockopt)",
             Self::Clone => "making the process (clone)",
             Self::Group => "changing the process group (setpgid, setsid)",
             Self::Descriptors => "placing descriptors (dup2)",

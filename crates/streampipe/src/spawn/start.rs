@@ -5,8 +5,9 @@ use streampipe_sys::signal::SignalSet;
 use streampipe_sys::spawn::{Identity, Placement, Setup, SupplementaryGroups, spawn};
 
 use super::plan::Plan;
+use super::spawn_error::Failure;
 use super::stdio::Kind;
-use super::{Command, SpawnError, SpawnStep, Stdio};
+use super::{Command, SpawnError, Stdio};
 use crate::{Child, process};
 
 impl Command {
@@ -23,29 +24,22 @@ impl Command {
     /// See [above](Self).
     pub fn spawn(&mut self) -> Result<Child, SpawnError> {
         process::sweep();
-        let at = |step| move |cause| (step, cause);
-        let started = || -> Result<Child, (SpawnStep, io::Error)> {
-            let plan = Plan::make(self).map_err(|cause| match cause.kind() {
-                io::ErrorKind::Unsupported => (SpawnStep::Describe, cause),
-                _ => (SpawnStep::Pair, cause),
-            })?;
-            let image = self.image(&plan.variables).map_err(|cause| match cause.kind() {
-                io::ErrorKind::InvalidInput => (SpawnStep::Describe, cause),
-                _ => (SpawnStep::Find, cause),
-            })?;
-            let placements = plan.placements(self).map_err(at(SpawnStep::Describe))?;
-            let spawned = spawn(&image, &self.setup(placements))
-                .map_err(|error| (error.step.into(), error.source))?;
-            let child = Child::new(spawned.pid, spawned.pidfd);
-            Ok(plan.finish(child, self))
-        };
-        match started() {
+        match self.start() {
             Ok(child) => {
                 self.was_spawned();
                 Ok(child)
             }
-            Err((step, cause)) => Err(SpawnError::new(step, &self.program, cause)),
+            Err(failure) => Err(SpawnError::new(&self.program, failure)),
         }
+    }
+
+    fn start(&self) -> Result<Child, Failure> {
+        let plan = Plan::make(self)?;
+        let image = self.image(&plan.variables)?;
+        let placements = plan.placements(self)?;
+        let spawned = spawn(&image, &self.setup(placements))?;
+        let child = Child::new(spawned.pid, spawned.pidfd);
+        Ok(plan.finish(child, self))
     }
 
     /// Starts the program, waits until it has ended, and returns how it did.

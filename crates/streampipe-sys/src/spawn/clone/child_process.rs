@@ -1,77 +1,198 @@
-//! The clone itself: a child on borrowed memory, with its pidfd.
+//! The clone itself: a child on borrowed memory, or on a copy of it, with its pidfd.
 
 use std::io;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use libc::{c_int, c_void};
 use rustix::io::Errno;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use rustix::thread::futex;
 
-use super::program::{Orders, child};
-use super::stack::Stack;
+use super::raw::{clone_with_clear_handlers, clone_with_cleared_word};
+use super::request::CloneRequest;
+use super::support::{CloneSupport, Memory, PidfdSource};
+use crate::spawn::program::{Orders, child};
+use crate::spawn::stack::Stack;
 use crate::wait::timespec_until;
 
-const FLAGS: c_int = libc::CLONE_VM | libc::CLONE_PIDFD;
-
-/// A child that has executed its program, or has ended.
+/// A child that has executed its program, or has ended; or, on a copy of the memory, is on its way there.
 #[derive(Debug)]
-pub(super) struct Cloned {
-    pub(super) pid: i32,
-    pub(super) pidfd: OwnedFd,
-    /// Whether it took longer than it may, and was killed.
-    pub(super) was_late: bool,
+pub(in crate::spawn) struct ChildProcess {
+    pub(in crate::spawn) pid: i32,
+    pub(in crate::spawn) pidfd: OwnedFd,
+    /// Whether somebody kept it stopped, and it was killed.
+    pub(in crate::spawn) was_held_up: bool,
 }
 
-/// Makes the child, which follows the orders; returns when it has called `exec` or `_exit`.
+/// How this thread waits for a child on its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// The kernel holds it (`CLONE_VFORK`).
+    InKernel,
+    /// It looks at a word that the kernel clears (`CLONE_CHILD_CLEARTID`), and at the child.
+    AtWord,
+}
+
+/// Makes the child, which follows the orders.
 ///
-/// Without a bound, the kernel holds this thread for so long (`CLONE_VFORK`), and whoever may send the
-/// child `SIGSTOP` holds it for ever. With one, this thread waits for the word that the kernel clears
-/// when the child leaves the memory (`CLONE_CHILD_CLEARTID`), and kills a child that is late.
-pub(super) fn clone_child(
+/// Returns when it has called `exec` or `_exit`, if it is on this process's memory.
+///
+/// `may_be_stopped`: whether somebody may send the child `SIGSTOP` before it has its program, which would hold
+/// this thread for ever if it waited in the kernel.
+pub(in crate::spawn) fn clone_child(
+    support: CloneSupport,
     stack: &Stack,
     orders: &mut Orders<'_>,
-    patience: Option<Duration>,
-) -> io::Result<Cloned> {
+    may_be_stopped: bool,
+) -> io::Result<ChildProcess> {
+    let is_shared = support.memory == Memory::Shared;
+    let wait = if may_be_stopped && is_shared { Wait::AtWord } else { Wait::InKernel };
     let on_our_memory = AtomicU32::new(1);
     let mut pidfd: c_int = -1;
-    let mut terms = Terms {
-        flags: if patience.is_some() { libc::CLONE_CHILD_CLEARTID } else { libc::CLONE_VFORK },
+    let request = CloneRequest {
+        function: child,
+        data: ptr::null_mut(),
+        stack,
+        flags: libc::CLONE_VM | wait.flag() | support.flag(),
+        exit_signal: libc::SIGCHLD,
         pidfd: &raw mut pidfd,
         on_our_memory: on_our_memory.as_ptr(),
     };
-    let pid = match newer::clone_with_clear_handlers(stack, orders, &mut terms) {
-        Some(pid) => pid,
-        None => clone_with_handlers(stack, orders, &mut terms),
-    }?;
-    // SAFETY: the clone succeeded with `CLONE_PIDFD`, so `pidfd` is open and nobody else owns it.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    let mut was_late = false;
-    if let Some(patience) = patience {
-        was_late = !leaves_within(&on_our_memory, Some(patience));
-        if was_late {
-            let _ = crate::process::signal(pidfd.as_fd(), libc::SIGKILL);
-            // It reads what this function's caller owns: nothing may be given back before it is gone.
-            leaves_within(&on_our_memory, None);
+    let (pid, wait) = clone_in_some_way(support, request, orders, wait)?;
+    // SAFETY: a number that is not negative was written by the clone, which opened it for this process.
+    let from_clone = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
+    let pidfd = from_clone.map_or_else(|| open_pidfd(pid), Ok);
+    let was_held_up = match (wait, &pidfd) {
+        (Wait::InKernel, _) => false,
+        (Wait::AtWord, Ok(pidfd)) => !leaves(&on_our_memory, pid, pidfd.as_fd()),
+        (Wait::AtWord, Err(_)) => kill_and_await(&on_our_memory, pid),
+    };
+    match pidfd {
+        Ok(pidfd) => Ok(ChildProcess { pid, pidfd, was_held_up }),
+        Err(error) => {
+            kill_child(pid);
+            let _ = crate::process::reap_by_id(pid);
+            Err(error)
         }
     }
-    Ok(Cloned { pid, pidfd, was_late })
 }
 
-/// What else the clone is told.
-struct Terms {
-    flags: c_int,
-    pidfd: *mut c_int,
-    on_our_memory: *mut u32,
+impl Wait {
+    fn flag(self) -> c_int {
+        match self {
+            Self::InKernel => libc::CLONE_VFORK,
+            Self::AtWord => libc::CLONE_CHILD_CLEARTID,
+        }
+    }
+}
+
+impl CloneSupport {
+    fn flag(self) -> c_int {
+        match self.pidfd {
+            PidfdSource::Clone => libc::CLONE_PIDFD,
+            PidfdSource::Open => 0,
+        }
+    }
+}
+
+/// Clones by the best way that this system offers; says how this thread has to wait.
+fn clone_in_some_way(
+    support: CloneSupport,
+    mut request: CloneRequest<'_>,
+    orders: &mut Orders<'_>,
+    wait: Wait,
+) -> io::Result<(i32, Wait)> {
+    // Emulators know the way that the C library's own `posix_spawn` goes, which is `clone`.
+    if support.memory == Memory::Shared {
+        orders.handlers_are_clear = true;
+        request.data = (&raw mut *orders).cast::<c_void>();
+        if let Some(cloned) = clone_with_clear_handlers(&request) {
+            return Ok((cloned?, wait));
+        }
+        orders.handlers_are_clear = false;
+    }
+    request.data = (&raw mut *orders).cast::<c_void>();
+    match request.by_library() {
+        // The C library (musl) may refuse the flag that the word needs.
+        Err(error) if wait == Wait::AtWord && error.raw_os_error() == Some(libc::EINVAL) => {
+            if let Some(cloned) = clone_with_cleared_word(&request) {
+                return Ok((cloned?, wait));
+            }
+            request.flags ^= Wait::AtWord.flag() | Wait::InKernel.flag();
+            Ok((request.by_library()?, Wait::InKernel))
+        }
+        cloned => Ok((cloned?, wait)),
+    }
+}
+
+/// Opens the pidfd of a child that the clone gave none for.
+///
+/// The number is the child's own as long as nobody has waited for it. Where nobody needs to (an ignored
+/// `SIGCHLD`), it is only if the process is still a child of this one.
+fn open_pidfd(pid: i32) -> io::Result<OwnedFd> {
+    let pidfd = crate::process::open(pid)?;
+    waitid(WaitId::PidFd(pidfd.as_fd()), LOOK)?;
+    Ok(pidfd)
+}
+
+/// Looks at a child that has ended or has not, and leaves its status to whoever waits for it.
+const LOOK: WaitIdOptions =
+    WaitIdOptions::EXITED.union(WaitIdOptions::NOHANG).union(WaitIdOptions::NOWAIT);
+
+/// Kills a child of this process by its number; nobody else who has the number by now.
+pub(in crate::spawn) fn kill_child(pid: i32) {
+    if Pid::from_raw(pid).is_some_and(|it| waitid(WaitId::Pid(it), LOOK).is_ok()) {
+        crate::process::kill_by_id(pid);
+    }
+}
+
+/// How long a child may be on this process's memory before it is looked at, and between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A child that so many looks found stopped is held up by somebody.
+const MOST_STOPS_SEEN: u32 = 5;
+
+/// Waits until the child has left the memory; kills one that is kept stopped, and says whether it did not have to.
+///
+/// A child that is slow is waited for: `execve` may have to fetch the program over a network. Only one that is
+/// found stopped is given up. Looks are counted, not looks in a row, so that whoever lets it go between two looks
+/// cannot hold it for ever.
+fn leaves(word: &AtomicU32, pid: i32, pidfd: BorrowedFd<'_>) -> bool {
+    let mut stops_seen = 0;
+    while !leaves_within(word, Some(LOOK_EVERY)) {
+        stops_seen += u32::from(is_stopped(pidfd));
+        if stops_seen == MOST_STOPS_SEEN {
+            return !kill_and_await(word, pid);
+        }
+    }
+    true
+}
+
+/// Kills a child that is on this process's memory, and waits until it has left that.
+///
+/// The child reads what the caller owns: nothing may be given back before it is gone. By its number, which is its
+/// own, for it is alive.
+fn kill_and_await(word: &AtomicU32, pid: i32) -> bool {
+    kill_child(pid);
+    leaves_within(word, None)
+}
+
+/// Whether a child is stopped by a signal, asked without taking the news from whoever waits for it.
+///
+/// By a bare system call, as below.
+fn is_stopped(pidfd: BorrowedFd<'_>) -> bool {
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(waitid(WaitId::PidFd(pidfd), options), Ok(Some(status)) if status.stopped())
 }
 
 /// Waits until the kernel has cleared the word; says whether it has.
 ///
 /// By bare system calls: until then the child has this thread's `errno`.
-fn leaves_within(word: &AtomicU32, patience: Option<Duration>) -> bool {
-    let deadline = patience.map(|patience| Instant::now() + patience);
+fn leaves_within(word: &AtomicU32, limit: Option<Duration>) -> bool {
+    let deadline = limit.map(|limit| Instant::now() + limit);
     // Pairs with the kernel's own clearing, which the wake-up follows.
     while word.load(Ordering::Acquire) != 0 {
         let left = deadline.map(timespec_until);
@@ -88,122 +209,4 @@ fn leaves_within(word: &AtomicU32, patience: Option<Duration>) -> bool {
         }
     }
     true
-}
-
-/// Everywhere: the child has the parent's signal handlers, and resets them one by one.
-fn clone_with_handlers(
-    stack: &Stack,
-    orders: &mut Orders<'_>,
-    terms: &mut Terms,
-) -> io::Result<i32> {
-    let flags = FLAGS | terms.flags | libc::SIGCHLD;
-    let data = (&raw mut *orders).cast::<c_void>();
-    let no_tls = ptr::null_mut::<c_void>();
-    // SAFETY: `child` runs on `stack`, which is its own, and reads `orders`; both outlive it, for
-    // `clone_child` returns when the child has called `exec` or `_exit`. The kernel writes the pidfd
-    // through the pointer given as the parent's thread id, and clears the word of the last one.
-    let pid = unsafe {
-        libc::clone(child, stack.top(), flags, data, terms.pidfd, no_tls, terms.on_our_memory)
-    };
-    if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
-}
-
-/// Linux 5.5: one flag resets the handlers, where 64 calls would take a tenth of the whole start.
-#[cfg(target_arch = "x86_64")]
-mod newer {
-    use std::arch::asm;
-    use std::io;
-
-    use libc::{c_int, c_long, c_void};
-
-    use super::{FLAGS, Orders, Stack, Terms, child};
-
-    /// `CLONE_CLEAR_SIGHAND` (`include/uapi/linux/sched.h`), which `clone(2)` has no room for.
-    const CLEAR_HANDLERS: u64 = 0x1_0000_0000;
-
-    /// `struct clone_args` in its first version, of 64 bytes.
-    #[repr(C, align(8))]
-    struct CloneArgs {
-        flags: u64,
-        pidfd: u64,
-        child_tid: u64,
-        parent_tid: u64,
-        exit_signal: u64,
-        stack: u64,
-        stack_size: u64,
-        tls: u64,
-    }
-
-    /// `None` where the kernel, or a filter, does not know the call.
-    pub(super) fn clone_with_clear_handlers(
-        stack: &Stack,
-        orders: &mut Orders<'_>,
-        terms: &mut Terms,
-    ) -> Option<io::Result<i32>> {
-        let (base, size) = stack.usable();
-        let args = CloneArgs {
-            flags: u64::from((FLAGS | terms.flags).unsigned_abs()) | CLEAR_HANDLERS,
-            pidfd: terms.pidfd.addr() as u64,
-            child_tid: terms.on_our_memory.addr() as u64,
-            parent_tid: 0,
-            exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
-            stack: base.addr() as u64,
-            stack_size: size as u64,
-            tls: 0,
-        };
-        orders.handlers_are_clear = true;
-        let result = call(&args, (&raw mut *orders).cast::<c_void>());
-        match i32::try_from(result) {
-            Ok(pid @ 1..) => return Some(Ok(pid)),
-            // Old kernels; filters that refuse what they cannot look into.
-            Ok(error) if [libc::ENOSYS, libc::EINVAL, libc::EPERM].contains(&-error) => {}
-            Ok(error) => return Some(Err(io::Error::from_raw_os_error(-error))),
-            Err(_) => {}
-        }
-        orders.handlers_are_clear = false;
-        None
-    }
-
-    fn call(args: &CloneArgs, orders: *mut c_void) -> c_long {
-        let result: c_long;
-        // SAFETY: `args` is a `clone_args` of the size said. The child starts behind the call on a
-        // stack of its own, aligned to a page, calls `child` with its orders, and never comes back
-        // from it. In this thread the kernel keeps all registers, those named below excepted.
-        unsafe {
-            asm!(
-                "syscall",
-                "test rax, rax",
-                "jnz 2f",
-                "xor ebp, ebp",
-                "mov rdi, r12",
-                "call r13",
-                "ud2",
-                "2:",
-                inlateout("rax") libc::SYS_clone3 => result,
-                in("rdi") &raw const *args,
-                in("rsi") size_of::<CloneArgs>(),
-                in("r12") orders,
-                in("r13") child as extern "C" fn(*mut c_void) -> c_int,
-                lateout("rcx") _,
-                lateout("r11") _,
-            );
-        }
-        result
-    }
-}
-
-/// Elsewhere nobody has tried it.
-#[cfg(not(target_arch = "x86_64"))]
-mod newer {
-    use std::io;
-
-    use super::{Orders, Stack, Terms};
-
-    pub(super) fn clone_with_clear_handlers(
-        _stack: &Stack,
-        _orders: &mut Orders<'_>,
-        _terms: &mut Terms,
-    ) -> Option<io::Result<i32>> {
-        None
-    }
 }

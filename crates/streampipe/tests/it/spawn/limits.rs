@@ -32,7 +32,8 @@ fn with_few_descriptors(command: &mut Command) -> Vec<usize> {
         match spawned {
             Ok(mut child) => assert!(child.wait().expect("a status").success(), "{free} free"),
             Err(error) => {
-                let steps = [SpawnStep::Pair, SpawnStep::Clone, SpawnStep::Descriptors];
+                let steps =
+                    [SpawnStep::Null, SpawnStep::Pair, SpawnStep::Clone, SpawnStep::Descriptors];
                 assert!(steps.contains(&error.step()), "{free} free: {error}");
                 assert_eq!(error.raw_os_error(), Some(EMFILE), "{free} free: {error}");
                 assert_eq!(before.left(), None, "{free} free: {error}");
@@ -101,7 +102,7 @@ tests_alone! {
         drop(limit);
         for _ in 0..2 {
             let error = command.spawn().unwrap_err();
-            assert_eq!((error.step(), error.raw_os_error()), (SpawnStep::Describe, Some(EMFILE)));
+            assert_eq!((error.step(), error.raw_os_error()), (SpawnStep::Descriptors, Some(EMFILE)));
         }
         assert_eq!(before.left(), None);
     }
