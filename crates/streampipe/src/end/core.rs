@@ -302,8 +302,27 @@ impl End {
     }
 
     /// Makes bytes that were read come first again.
-    pub(super) fn put_back(&self, bytes: &[u8]) {
-        self.side().hold_in_front(Held::new(bytes.to_vec(), Vec::new()));
+    pub(super) fn put_back(&self, bytes: Vec<u8>) {
+        self.side().hold_in_front(Held::new(bytes, Vec::new()));
+    }
+
+    /// Makes what was taken by [`take_held_bytes`](Self::take_held_bytes) come first again.
+    pub(super) fn hold_again(&self, held: Held) {
+        self.side().hold_in_front(held);
+    }
+
+    /// Takes what is held, up to the first descriptors, until it is at least so many bytes.
+    ///
+    /// Without copying what was held in one piece, as all is that a call has held again.
+    pub(super) fn take_held_bytes(&self, enough: usize) -> Held {
+        let mut taken = Held::new(Vec::new(), Vec::new());
+        let Some(mut held) = self.side().held() else { return taken };
+        while taken.len() < enough && held.front().is_some_and(|front| front.fds.is_empty()) {
+            let front = held.pop_front();
+            front.into_iter().for_each(|front| taken.append(front));
+        }
+        self.side().settle(&mut held);
+        taken
     }
 
     fn take_held_fds(&self, buffers: &mut [IoSliceMut<'_>]) -> Option<(usize, Vec<OwnedFd>)> {

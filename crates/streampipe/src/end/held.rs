@@ -50,6 +50,29 @@ impl Held {
         self.start - before
     }
 
+    /// Adds the bytes of another one, which are copied only if there are others before them.
+    pub(super) fn append(&mut self, other: Self) {
+        if self.is_empty() {
+            (self.bytes, self.start) = (other.bytes, other.start);
+        } else {
+            self.bytes.extend_from_slice(&other.bytes[other.start..]);
+        }
+    }
+
+    /// Adds bytes. `wanted` more than are held so far will come at most, if all goes well.
+    ///
+    /// Memory is asked for once for all of them: it costs nothing before it is used. It is not insisted on.
+    pub(super) fn push(&mut self, bytes: &[u8], wanted: usize) {
+        let _ = self.bytes.try_reserve_exact(wanted);
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The bytes that are left.
+    pub(super) fn into_bytes(mut self) -> Vec<u8> {
+        self.bytes.drain(..self.start);
+        self.bytes
+    }
+
     /// Whether there is nothing left to hand over.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0 && self.fds.is_empty()

@@ -83,11 +83,14 @@ impl Stream {
     ///
     /// After `Write`, the peer reads what is queued, then the end; our writes fail with
     /// `BrokenPipe`. After `Read`, the peer's writes fail with `BrokenPipe`; what is queued can
-    /// still be read. The descriptor stays open.
+    /// still be read. The descriptor stays open. A call of this process that is blocked in a direction that was ended
+    /// returns.
     ///
     /// # Errors
     ///
-    /// None on a pair; doing it twice is no error.
+    /// None on a pair; doing it twice is no error. If this end is two pipes
+    /// ([`Command::on_stdio`](crate::Command::on_stdio)), `Read` may fail with `EMFILE` or `ENFILE`: reading has ended here
+    /// then, and the peer can still write.
     ///
     /// # Examples
     ///
@@ -282,11 +285,19 @@ impl Read for &Stream {
 
     /// Fills the buffer within one read timeout, however many pieces the bytes come in.
     ///
-    /// After an error nothing is consumed: what had come waits for the next read.
+    /// After an error nothing is consumed: what had come waits for the next read. However short the timeout, each call
+    /// keeps what has come since the one before.
     #[inline]
     fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        // What an earlier call held is copied once, when there is enough: a try must not cost more the more is held.
+        let mut held = self.end.take_held_bytes(buffer.len());
+        if held.len() >= buffer.len() {
+            held.scatter(&mut [IoSliceMut::new(buffer)]);
+            self.end.hold_again(held);
+            return Ok(());
+        }
         let mut rest = Rest::new(&self.end);
-        let mut filled = 0;
+        let mut filled = held.len();
         while filled < buffer.len() {
             let error = match rest.read(&mut buffer[filled..]) {
                 Ok(0) => io::ErrorKind::UnexpectedEof.into(),
@@ -296,9 +307,13 @@ impl Read for &Stream {
                 }
                 Err(error) => error,
             };
-            self.end.put_back(&buffer[..filled]);
+            let before = held.len();
+            held.push(&buffer[before..filled], buffer.len() - before);
+            self.end.hold_again(held);
             return Err(error);
         }
+        let before = held.len();
+        held.scatter(&mut [IoSliceMut::new(&mut buffer[..before])]);
         Ok(())
     }
 
@@ -308,8 +323,27 @@ impl Read for &Stream {
     }
 
     /// Reads to the end within one read timeout.
+    ///
+    /// After an error, `all` has the characters that had come, and half of one waits for the next read. If what comes is
+    /// no text (`InvalidData`), all of it waits for the next read.
     fn read_to_string(&mut self, all: &mut String) -> io::Result<usize> {
-        Rest::new(&self.end).read_to_string(all)
+        // Not a step: else half a character would be all that a short timeout lets it take.
+        let mut bytes = self.end.take_held_bytes(usize::MAX).into_bytes();
+        let before = bytes.len();
+        let read = Rest::new(&self.end).read_to_end(&mut bytes).map(|more| before + more);
+        let text_len = match std::str::from_utf8(&bytes) {
+            Ok(text) => text.len(),
+            // Of what had come when time was up, the last character may be cut.
+            Err(error) if read.is_err() && error.error_len().is_none() => error.valid_up_to(),
+            Err(error) => {
+                self.end.put_back(bytes);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        };
+        let rest = bytes.split_off(text_len);
+        all.push_str(&String::from_utf8(bytes).unwrap_or_default());
+        self.end.put_back(rest);
+        read
     }
 }
 
@@ -394,7 +428,7 @@ impl Read for Rest<'_> {
         let read = self.end.read(&mut buffer[..most], self.waiting)?;
         match &mut self.left {
             Some(0) if read > 0 => {
-                self.end.put_back(&buffer[..read]);
+                self.end.put_back(buffer[..read].to_vec());
                 Err(self.end.gone())
             }
             Some(left) => {

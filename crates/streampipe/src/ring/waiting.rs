@@ -84,6 +84,13 @@ impl Ring {
         match call()? {
             Some(done) => Ok(done),
             None if waiting == Waiting::Never => self.once_more(line, direction, &mut call),
+            // Past its deadline, a call still does what one does that does not wait.
+            None if waiting.is_over() => {
+                self.once_more(line, direction, &mut call).map_err(|error| match error.kind() {
+                    io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+                    _ => error,
+                })
+            }
             None => self.wait(line, direction, waiting, &mut call),
         }
     }
