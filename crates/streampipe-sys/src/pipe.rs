@@ -7,14 +7,13 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 
 use rustix::event::PollFlags;
-use rustix::fs::OFlags;
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2, retry_on_intr};
 
-use crate::fd::lift;
+use crate::open;
 use crate::signal::SignalSet;
 use crate::wait::poll_now;
 
@@ -57,8 +56,13 @@ fn is_no_answer(errno: Errno) -> bool {
 ///
 /// # Errors
 ///
-/// Those of `writev(2)`, `EINTR` excepted; `EAGAIN` if there is no room.
+/// Those of `writev(2)`, `EINTR` excepted; `EAGAIN` if there is no room. `EPIPE` if nobody reads, also for no bytes, of
+/// which the kernel says nothing.
 pub fn write(end: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+    if buffers.iter().all(|buffer| buffer.is_empty()) {
+        let is_broken = poll_now(end, PollFlags::empty())?.contains(PollFlags::ERR);
+        return if is_broken { Err(Errno::PIPE.into()) } else { Ok(0) };
+    }
     let pipe_signal = SignalSet::of(&[libc::SIGPIPE]);
     let was_pending = is_sigpipe_pending();
     let before = pipe_signal.block();
@@ -127,19 +131,22 @@ fn fill_room<'bytes>(
     ROOM - left
 }
 
-/// Ends reading for this descriptor: the pipe's end closes, and the number reads as ended.
+/// Ends reading for these numbers: the pipe behind them closes, and each of them reads as ended.
 ///
-/// The number stays taken, so that nobody who uses it meets another file under it.
+/// The numbers stay taken, so that nobody who uses one meets another file under it. Each must be open, and stay so until
+/// this returns.
 ///
 /// # Errors
 ///
-/// Those of `open(2)` on `/dev/null`, and of `dup3(2)`.
-pub fn end_reading(end: BorrowedFd<'_>) -> io::Result<()> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let null = lift(rustix::fs::open("/dev/null", flags, rustix::fs::Mode::empty())?)?;
-    // SAFETY: both are open, and the number goes on being owned by whoever owns it.
-    if unsafe { libc::dup3(null.as_raw_fd(), end.as_raw_fd(), libc::O_CLOEXEC) } < 0 {
-        return Err(io::Error::last_os_error());
+/// Those of `pipe(2)` and `dup3(2)`; what comes behind the number that failed is as it was.
+pub fn end_reading(numbers: impl Iterator<Item = RawFd>) -> io::Result<()> {
+    // A pipe that nobody writes to is at its end, and needs no file system, as `/dev/null` would.
+    let (ended, _) = open::pipe()?;
+    for number in numbers {
+        // SAFETY: both are open, and the number goes on being owned by whoever owns it.
+        if unsafe { libc::dup3(ended.as_raw_fd(), number, libc::O_CLOEXEC) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ use streampipe_sys::{fd, pipe, queue, sockopt, table, wait};
 
 use super::held::Held;
 use super::modes::{Modes, Waiting};
-use super::outlet::Outlet;
+use super::pipes::{Outlet, ReadPipe};
 use super::shared::{Link, Refusal, Side};
 #[cfg(feature = "tokio")]
 use super::watch::Life;
@@ -50,6 +50,8 @@ pub(crate) struct End {
     pub(super) modes: Modes,
     /// Where writes go if not to `fd`, which is the reading pipe then.
     pub(super) outlet: Option<Arc<Outlet>>,
+    /// The direction of that pipe.
+    pub(super) read_pipe: Option<Arc<ReadPipe>>,
     /// The process whose death ends every wait.
     pub(super) watch: Option<Watch>,
     /// What carries the bytes if not the socket. Behind `fd`: who is woken by its drop finds that closed.
@@ -64,7 +66,15 @@ impl End {
     }
 
     fn new(link: Link, fd: OwnedFd) -> Self {
-        Self { link, fd, modes: Modes::default(), outlet: None, watch: None, ring: None }
+        Self {
+            link,
+            fd,
+            modes: Modes::default(),
+            outlet: None,
+            read_pipe: None,
+            watch: None,
+            ring: None,
+        }
     }
 
     /// An end that is two pipes, one to read from and one to write to.
@@ -73,7 +83,7 @@ impl End {
     pub(crate) fn from_pipes(reader: OwnedFd, writer: OwnedFd) -> Self {
         let outlet = Some(Arc::new(Outlet::new(writer)));
         let link = Link::for_one(reader.as_raw_fd());
-        Self { outlet, ..Self::new(link, reader) }
+        Self { outlet, read_pipe: Some(Arc::default()), ..Self::new(link, reader) }
     }
 
     /// From now on, bytes go through the ring, and the socket is its lifeline.
@@ -144,14 +154,20 @@ impl End {
 
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         let fd = fd::duplicate(&self.fd)?;
-        Ok(Self {
+        let copy = Self {
             link: self.link.for_clone(fd.as_raw_fd()),
             fd,
             modes: self.modes.clone(),
             outlet: self.outlet.clone(),
+            read_pipe: self.read_pipe.clone(),
             watch: self.watch.clone(),
             ring: self.ring.clone(),
-        })
+        };
+        if copy.has_ended_reading_pipe() {
+            // Perhaps after the descriptor was duplicated, and before anybody knew of the copy.
+            copy.close_read_pipe()?;
+        }
+        Ok(copy)
     }
 
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -179,10 +195,18 @@ impl End {
         if how != Shutdown::Read {
             outlet.close();
         }
-        if how != Shutdown::Write {
-            pipe::end_reading(self.fd.as_fd())?;
+        if let (Some(pipe), true) = (&self.read_pipe, how != Shutdown::Write) {
+            pipe.end(self.fd.as_fd(), |queued| self.side().hold(Held::new(queued, Vec::new())));
+            let closed = self.close_read_pipe();
+            pipe.wake();
+            closed?;
         }
         Ok(())
+    }
+
+    /// Closes the reading pipe of an end that is two, for all its handles.
+    fn close_read_pipe(&self) -> io::Result<()> {
+        self.link.with_all(|numbers| pipe::end_reading(numbers))
     }
 
     pub(crate) fn refuse_fds(&self) -> io::Result<()> {
@@ -401,7 +425,10 @@ impl End {
             return ring.read(&line, buffers, Taking::Due(due), waiting);
         }
         if self.outlet.is_some() {
-            return self.receive(buffers, waiting);
+            let received = self.receive(buffers, waiting)?;
+            // What was queued when another thread ended the direction comes before the end.
+            let held = (received.len == 0).then(|| self.take_anything_held(buffers)).flatten();
+            return Ok(held.unwrap_or(received));
         }
         self.patiently(Interest::Readable, waiting, |blocking| {
             self.recv_into_room(buffers, due, Carries::Bytes, blocking)
@@ -468,9 +495,20 @@ impl End {
 
     /// Whether something was received that nobody has taken yet.
     ///
-    /// Of a ring, something may always be there of which the socket does not know.
+    /// Of a ring, something may always be there of which the socket does not know. A pipe whose reading was ended is at its
+    /// end, of which nobody else knows.
     pub(crate) fn holds_something(&self) -> bool {
-        self.is_ring() || self.holds_bytes()
+        self.is_ring() || self.holds_bytes() || self.has_ended_reading_pipe()
+    }
+
+    fn has_ended_reading_pipe(&self) -> bool {
+        self.read_pipe.as_ref().is_some_and(|pipe| pipe.is_ended())
+    }
+
+    /// What rings when the reading of an end that is two pipes is ended.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn end_of_reading(&self) -> Option<BorrowedFd<'_>> {
+        self.read_pipe.as_ref().and_then(|pipe| pipe.bell()).map(AsFd::as_fd)
     }
 
     /// Whether bytes were put back, or met descriptors, and come first.
@@ -669,9 +707,9 @@ impl End {
         buffers: &mut [IoSliceMut<'_>],
         waiting: Waiting,
     ) -> io::Result<Received> {
-        if self.outlet.is_some() {
+        if let Some(pipe) = &self.read_pipe {
             let len = self
-                .patiently(Interest::Readable, waiting, |_| pipe::read(self.fd.as_fd(), buffers))?;
+                .patiently(Interest::Readable, waiting, |_| pipe.read(self.fd.as_fd(), buffers))?;
             return Ok(Received { len, full_len: len, ..Received::nothing() });
         }
         self.patiently(Interest::Readable, waiting, |blocking| {

@@ -5,10 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use streampipe_sys::message::Blocking;
-use streampipe_sys::wait::{Interest, Ready, Woken, pause, wait, wait_beside};
+use streampipe_sys::wait::{Interest, Ready, Woken, pause, wait, wait_any, wait_beside};
 
 use super::core::End;
 use super::modes::Waiting;
+use super::pipes::ReadPipe;
 use super::watch::{Life, Watch};
 
 /// How often a call may be told to wait right after the wait said ready, before it slows down.
@@ -102,6 +103,9 @@ impl End {
         interest: Interest,
         deadline: Option<Instant>,
     ) -> io::Result<Ready> {
+        if let (Some(pipe), Interest::Readable) = (&self.read_pipe, interest) {
+            return self.wait_for_read_pipe(pipe, watch, life, deadline);
+        }
         let pipe = match (&self.outlet, interest) {
             (Some(outlet), Interest::Writable) => match outlet.pipe() {
                 // Ended by another thread meanwhile: the call will say so.
@@ -121,6 +125,31 @@ impl End {
                 Ok(if woken == Woken::Ready { Ready::Yes } else { Ready::TimedOut })
             }
         }
+    }
+
+    /// The same for the reading pipe of an end that is two, which another thread may end.
+    fn wait_for_read_pipe(
+        &self,
+        pipe: &ReadPipe,
+        watch: &Watch,
+        life: Life,
+        deadline: Option<Instant>,
+    ) -> io::Result<Ready> {
+        let bell = pipe.bell();
+        if pipe.is_ended() {
+            // Meanwhile: the call will say so.
+            return Ok(Ready::TimedOut);
+        }
+        let closed_by = match life {
+            Life::Closing(until) => Some(until),
+            Life::Lives | Life::Gone => None,
+        };
+        let slice = bell.is_none().then(|| Instant::now() + SLICE);
+        let until = deadline.into_iter().chain(closed_by).chain(slice).min();
+        let process = closed_by.is_none().then(|| watch.pidfd());
+        let beside = process.into_iter().chain(bell.map(AsFd::as_fd));
+        let waited = [self.fd.as_fd()].into_iter().chain(beside);
+        wait_any(&waited.map(|fd| (fd, Interest::Readable)).collect::<Vec<_>>(), until)
     }
 
     /// What to wait for until this end can go on, the death of its process included, and until when at
@@ -145,13 +174,17 @@ impl End {
         let life = watch.map(|watch| watch.life().unwrap_or(Life::Lives));
         let process = watch.filter(|_| life == Some(Life::Lives));
         let process = process.map(|watch| (watch.pidfd(), Interest::Readable));
+        let read_pipe = self.read_pipe.as_ref().filter(|_| interests.contains(&Interest::Readable));
+        let bell = read_pipe.and_then(|pipe| pipe.bell());
+        let in_slices = writes || (read_pipe.is_some() && bell.is_none());
         let again = match life {
             Some(Life::Closing(until)) => Some(until),
             Some(Life::Gone) => Some(Instant::now()),
-            Some(Life::Lives) | None if writes => Some(Instant::now() + SLICE),
+            Some(Life::Lives) | None if in_slices => Some(Instant::now() + SLICE),
             Some(Life::Lives) | None => None,
         };
-        use_them(&own.chain(process).collect::<Vec<_>>(), again)
+        let bell = bell.map(|bell| (bell.as_fd(), Interest::Readable));
+        use_them(&own.chain(process).chain(bell).collect::<Vec<_>>(), again)
     }
 
     /// How many bytes the process, which is gone for good, has left; `None` as long as it is not known

@@ -44,7 +44,12 @@ impl Numbers {
     }
 
     fn has(&self, side: usize) -> bool {
-        self.one[side].is_some() || self.more.iter().any(|&(it, _)| it == side)
+        self.of(side).next().is_some()
+    }
+
+    fn of(&self, side: usize) -> impl Iterator<Item = RawFd> {
+        let more = self.more.iter().filter(move |it| it.0 == side).map(|it| it.1);
+        self.one[side].into_iter().chain(more)
     }
 }
 
@@ -205,6 +210,15 @@ impl Link {
     pub(super) fn find_own(&self, mut numbers: impl Iterator<Item = RawFd>) -> Option<usize> {
         let own = self.numbers();
         numbers.position(|number| own.contains(number))
+    }
+
+    /// Passes on the numbers of all live handles of this side. None of them closes meanwhile.
+    pub(super) fn with_all<T>(
+        &self,
+        use_them: impl FnOnce(&mut dyn Iterator<Item = RawFd>) -> T,
+    ) -> T {
+        let numbers = self.numbers();
+        use_them(&mut numbers.of(self.side))
     }
 
     fn numbers(&self) -> MutexGuard<'_, Numbers> {

@@ -35,6 +35,8 @@ pub(super) struct Readiness<T: HasEnd> {
     inner: AsyncFd<T>,
     /// Where it writes, if it is two pipes, while a poll of it waits. No longer: the pipe could not be closed.
     outlet: Mutex<Option<Arc<AsyncFd<OwnedFd>>>>,
+    /// What is rung when the reading of two pipes is ended, through whichever handle.
+    end_of_reading: Option<AsyncFd<OwnedFd>>,
     /// The process at the other end, once for each direction.
     process: Option<[AsyncFd<OwnedFd>; 2]>,
     /// Who waits for the lifeline of a ring.
@@ -54,13 +56,23 @@ impl<T: HasEnd> Readiness<T> {
             Ok(process) => process,
             Err(error) => return Err(RegisterError::new(inner, error)),
         };
+        let end_of_reading = match inner.end().end_of_reading().map(register_copy).transpose() {
+            Ok(end_of_reading) => end_of_reading,
+            Err(error) => return Err(RegisterError::new(inner, error)),
+        };
         let interest = if inner.end().is_two_pipes() || inner.end().is_ring() {
             Interest::READABLE
         } else {
             Interest::READABLE | Interest::WRITABLE
         };
         let inner = register(inner, interest)?;
-        Ok(Self { inner, outlet: Mutex::default(), process, audience: Audience::default() })
+        Ok(Self {
+            inner,
+            outlet: Mutex::default(),
+            end_of_reading,
+            process,
+            audience: Audience::default(),
+        })
     }
 
     pub(super) fn get(&self) -> &T {
@@ -117,7 +129,11 @@ impl<T: HasEnd> Readiness<T> {
                         return Ok(done);
                     }
                 }
-                gone = gone(self.process.as_ref().map(|both| &both[0])) => {
+                ended = happened(self.end_of_reading.as_ref()) => {
+                    ended?;
+                    return self.insist(attempt).await;
+                }
+                gone = happened(self.process.as_ref().map(|both| &both[0])) => {
                     gone?;
                     return self.insist(attempt).await;
                 }
@@ -147,7 +163,7 @@ impl<T: HasEnd> Readiness<T> {
                         return Ok(done);
                     }
                 }
-                gone = gone(self.process.as_ref().map(|both| &both[1])) => {
+                gone = happened(self.process.as_ref().map(|both| &both[1])) => {
                     gone?;
                     return self.insist(attempt).await;
                 }
@@ -198,9 +214,16 @@ impl<T: HasEnd> Readiness<T> {
                     guard.clear_ready();
                     may_try = false;
                 }
-                Poll::Pending => return self.poll_process(0, context, attempt),
+                Poll::Pending => break,
             }
         }
+        if let Some(ended) = &self.end_of_reading {
+            // It stays ready.
+            if ended.poll_read_ready(context)?.is_ready() {
+                return unless_waiting(attempt()).map_or(Poll::Pending, Poll::Ready);
+            }
+        }
+        self.poll_process(0, context, attempt)
     }
 
     /// The same for writing.
@@ -257,7 +280,7 @@ impl<T: HasEnd> Readiness<T> {
                 biased;
                 guard = self.inner.readable() => guard?.clear_ready(),
                 () = heard => {}
-                gone = gone(self.process.as_ref().map(|both| &both[direction])) => {
+                gone = happened(self.process.as_ref().map(|both| &both[direction])) => {
                     gone?;
                     return self.insist(attempt).await;
                 }
@@ -427,15 +450,18 @@ pub(super) fn register<T: AsRawFd>(
 
 /// Has the runtime look after a process, once for each direction.
 fn register_process(pidfd: BorrowedFd<'_>) -> io::Result<[AsyncFd<OwnedFd>; 2]> {
-    let (one, other) = (pidfd.try_clone_to_owned()?, pidfd.try_clone_to_owned()?);
-    let readable = Interest::READABLE;
-    Ok([register(one, readable)?, register(other, readable)?])
+    Ok([register_copy(pidfd)?, register_copy(pidfd)?])
 }
 
-/// Waits until a process has ended; for ever if none is watched.
-async fn gone(process: Option<&AsyncFd<OwnedFd>>) -> io::Result<()> {
-    match process {
-        Some(process) => process.readable().await.map(drop),
+/// Has the runtime look after a descriptor that others look after, too: by a number of its own.
+fn register_copy(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
+    Ok(register(fd.try_clone_to_owned()?, Interest::READABLE)?)
+}
+
+/// Waits until something has happened that stays so, as the end of a process; for ever if there is nothing to wait for.
+async fn happened(event: Option<&AsyncFd<OwnedFd>>) -> io::Result<()> {
+    match event {
+        Some(event) => event.readable().await.map(drop),
         None => std::future::pending().await,
     }
 }

@@ -31,14 +31,21 @@ mod inherit;
 mod long_timeouts;
 /// Whole messages of bytes.
 mod messages;
+/// Calls that ask for nothing.
+mod nothing;
 /// What a descriptor must be, and which may come and go.
 mod policy;
+/// `read_exact` within a timeout that is shorter than what it waits for.
+mod read_exact;
 /// Other libraries' defects, which we do not have.
 mod regression;
 /// Both directions at once.
 mod relay;
 /// The ring engine.
 mod ring;
+
+/// What is blocked in a direction that is shut down here.
+mod shutdown;
 
 /// The contract, clause by clause.
 mod conformance;

@@ -114,6 +114,9 @@ tests_alone! {
         let mut child = Command::new("yes").on_stdio().spawn().unwrap();
         child.stream().read_exact(&mut [0; 100]).unwrap();
         child.stream().shutdown(Shutdown::Read).unwrap();
+        // What was queued, and no more.
+        let mut rest = Vec::new();
+        child.stream().read_to_end(&mut rest).unwrap();
         assert_eq!(child.stream().read(&mut [0; 100]).unwrap(), 0);
         let status = child.wait_timeout(HANG).unwrap().expect("nobody reads it");
         // `SIGPIPE` is at its default there.
