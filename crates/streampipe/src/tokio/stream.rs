@@ -9,7 +9,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use ::tokio::time::{Sleep, sleep};
 
 use super::RegisterError;
-use super::readiness::{HasEnd, Readiness, unless_waiting};
+use super::readiness::{HasEnd, Haste, Readiness, unless_waiting};
 use crate::end::{End, Waiting};
 
 /// How much one poll reads at most into memory that has to be cleared first.
@@ -93,8 +93,10 @@ impl Stream {
     /// Cancel safe: dropped before it is done, nothing was received.
     pub async fn recv_fds(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
         let end = self.ready.get().end();
+        // An empty buffer is an error, for which nothing has to come.
+        let haste = if buffer.is_empty() { Haste::Now } else { self.ready.haste() };
         let attempt = || unless_waiting(end.recv_fds(buffer, Waiting::Never));
-        self.ready.when_readable(self.ready.haste(), attempt).await?
+        self.ready.when_readable(haste, attempt).await?
     }
 
     /// Ends one or both directions at once, as [`Stream::shutdown`](crate::Stream::shutdown).
@@ -146,6 +148,10 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if buffer.remaining() == 0 {
+            // As without tasks: nothing has to come for that.
+            return Poll::Ready(Ok(()));
+        }
         self.poll_patiently(Interest::READABLE, context, |ready, context| {
             let len = buffer
                 .remaining()
