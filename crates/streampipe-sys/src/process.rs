@@ -1,7 +1,7 @@
 //! Processes by descriptor: a pidfd cannot come to mean another process.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
@@ -58,7 +58,7 @@ pub fn same_process(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Option<bool> 
 pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<ExitStatus> {
     loop {
         if let Some(status) = wait_with(pidfd, WaitIdOptions::EXITED)? {
-            return Ok(status);
+            return Ok(exit_status(&status));
         }
     }
 }
@@ -69,7 +69,8 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<ExitStatus> {
 ///
 /// As [`wait`](fn@wait).
 pub fn try_wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
-    wait_with(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+    let ended = wait_with(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?;
+    Ok(ended.map(|status| exit_status(&status)))
 }
 
 /// Sends a signal, a real-time one or 0 included; it can never reach another process.
@@ -86,10 +87,137 @@ pub fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     if sent == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Sends a signal to a child of the calling process that the caller has not reaped.
+///
+/// As [`signal`](fn@signal), and where the kernel or a filter refuses that call (`ENOSYS` before Linux 5.1;
+/// `EPERM` by old container profiles), by `kill(2)` with the child's number. The number is the child's
+/// own as long as it is not reaped: the caller must not reap it in another thread meanwhile. If
+/// somebody else has reaped it, or it is not a child of this process, `kill` is not called.
+///
+/// # Errors
+///
+/// As [`signal`](fn@signal); `ENOSYS` if the kernel refuses it, and the process is not this one's child.
+pub fn signal_child(pid: u32, pidfd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
+    let refused = match signal(pidfd, number) {
+        Err(error) if is_refusal(&error) => error,
+        done => return done,
+    };
+    match is_unreaped_child(pidfd) {
+        Ok(true) => kill(Recipient::Process(pid), number),
+        Ok(false) => Err(refused),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends a signal to all processes of the group that a child of the calling process leads.
+///
+/// The number of the group is the child's own, so the child must not have been reaped, as for
+/// [`signal_child`]: the number can then mean no other group. Never signals the caller's own group.
+///
+/// # Errors
+///
+/// `ESRCH` if the child was reaped by somebody else; `InvalidInput` if there is no such group, or the
+/// caller is a member; `EPERM` if no member may be signalled.
+pub fn signal_group(leader: u32, pidfd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
+    if !is_unreaped_child(pidfd)? {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    if group_of(0)?.unsigned_abs() == leader {
+        let text = format!("this process itself is a member of the process group {leader}");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    match kill(Recipient::Group(leader), number) {
+        // A leader that was not reaped is a member of its group, also when it has ended.
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+            let text = format!(
+                "process {leader} leads no process group; a start makes it the leader of a new one"
+            );
+            Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+        }
+        done => done,
+    }
+}
+
+/// Whether a process group has a member that has not ended, besides its leader.
+///
+/// `None` where `/proc` does not tell. A process that another user owns may be hidden.
+#[must_use]
+pub fn group_has_others(leader: u32) -> Option<bool> {
+    for entry in std::fs::read_dir("/proc").ok()? {
+        let name = entry.ok()?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        if pid == leader {
+            continue;
+        }
+        // One that cannot be read has ended.
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        // The name, in parentheses, may hold anything; the state is the first field behind it, and the
+        // group the third (`proc_pid_stat(5)`).
+        let Some((_, fields)) = stat.rsplit_once(')') else { continue };
+        let mut fields = fields.split_ascii_whitespace();
+        let has_ended = matches!(fields.next(), Some("Z" | "X" | "x") | None);
+        let group = fields.nth(1).and_then(|group| group.parse::<u32>().ok());
+        if !has_ended && group == Some(leader) {
+            return Some(true);
+        }
+    }
+    Some(false)
+}
+
+/// Whether a kernel or a filter may have refused the call itself; `EPERM` can also mean the process.
+#[must_use]
+pub fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
+}
+
+/// Whether this is a child of the calling process that nobody has reaped: its number is its own.
+///
+/// # Errors
+///
+/// Those of `waitid(2)`, `ECHILD` and `EINTR` excepted.
+pub fn is_unreaped_child(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    match wait_with(pidfd, look) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+enum Recipient {
+    Process(u32),
+    Group(u32),
+}
+
+/// Sends a signal by `kill(2)`. Numbers below 2 mean several processes, or the first one.
+fn kill(whom: Recipient, signal: i32) -> io::Result<()> {
+    let (Recipient::Process(pid) | Recipient::Group(pid)) = whom;
+    let Some(number) = i32::try_from(pid).ok().filter(|&number| number > 1) else {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    };
+    let number = if let Recipient::Group(_) = whom { -number } else { number };
+    // SAFETY: the call takes two numbers and touches no memory.
+    let sent = unsafe { libc::kill(number, signal) };
+    if sent == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// The calling process's id.
 #[must_use]
 pub fn own_id() -> u32 {
     std::process::id()
+}
+
+/// Whether the kernel may give this process the children of a child that ends: it is process 1 of its
+/// namespace, or a subreaper.
+#[must_use]
+pub fn takes_in_orphans() -> bool {
+    if std::process::id() == 1 {
+        return true;
+    }
+    let mut is_subreaper: libc::c_int = 0;
+    // SAFETY: this option writes an int through the pointer, which is valid for that.
+    let asked = unsafe { libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut is_subreaper) };
+    asked == 0 && is_subreaper != 0
 }
 
 /// Waits for a child by number: for one that never got a pidfd.
@@ -112,9 +240,26 @@ pub fn group_of(pid: i32) -> io::Result<i32> {
     Ok(rustix::process::getpgid(Pid::from_raw(pid))?.as_raw_nonzero().get())
 }
 
-fn wait_with(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> io::Result<Option<ExitStatus>> {
-    let ended = retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options))?;
-    Ok(ended.map(|status| exit_status(&status)))
+/// Waits by the pidfd, and by the number where the kernel cannot (`EINVAL` before Linux 5.4).
+fn wait_with(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> io::Result<Option<WaitIdStatus>> {
+    use rustix::process::waitid;
+
+    match retry_on_intr(|| waitid(WaitId::PidFd(pidfd), options)) {
+        Err(rustix::io::Errno::INVAL) => {}
+        ended => return Ok(ended?),
+    }
+    let pid = number_of(pidfd)?;
+    Ok(retry_on_intr(|| waitid(WaitId::Pid(pid), options))?)
+}
+
+/// The number of a process, as the kernel tells it of its pidfd: none once it was reaped.
+fn number_of(pidfd: BorrowedFd<'_>) -> io::Result<Pid> {
+    let facts = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))
+        // Without `/proc`, what is left is what the kernel said of the pidfd.
+        .map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let number = facts.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    let number = number.filter(|&number: &i32| number > 0).and_then(Pid::from_raw);
+    number.ok_or_else(|| io::Error::from_raw_os_error(libc::ECHILD))
 }
 
 /// The status as `wait(2)` would have given it, which is what std's type is made of.

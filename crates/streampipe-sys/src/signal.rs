@@ -1,6 +1,7 @@
 //! Signals as data: blocked for a thread, and read from a descriptor.
 
 use std::io;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -53,9 +54,8 @@ impl SignalSet {
     }
 
     /// Makes this the calling thread's mask until the guard is dropped, by a panic as well.
-    #[must_use]
-    pub(crate) fn set_scoped(&self) -> MaskGuard {
-        MaskGuard { before: self.set() }
+    pub fn set_scoped(&self) -> MaskGuard {
+        MaskGuard { before: self.set(), not_send: PhantomData }
     }
 
     pub(crate) fn as_raw(&self) -> *const libc::sigset_t {
@@ -71,9 +71,13 @@ impl SignalSet {
 }
 
 /// Puts the calling thread's mask back to what it was.
+///
+/// It must be dropped by the thread that made it, so it is neither `Send` nor `Sync`.
 #[derive(Debug)]
-pub(crate) struct MaskGuard {
+#[must_use = "the mask is put back when this is dropped"]
+pub struct MaskGuard {
     before: SignalSet,
+    not_send: PhantomData<*const ()>,
 }
 
 impl MaskGuard {
@@ -87,6 +91,80 @@ impl Drop for MaskGuard {
     fn drop(&mut self) {
         self.before.set();
     }
+}
+
+/// What the process did with each signal when [`ignore_requests`] was called.
+pub struct Dispositions([Option<libc::sigaction>; SIGNALS]);
+
+/// Room for every signal number of Linux (MIPS has 127), 0 included.
+const SIGNALS: usize = 128;
+
+/// The signals that [`ignore_requests`] leaves alone: faults of the process itself, and what cannot be
+/// ignored.
+const LEFT_ALONE: [i32; 9] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+    libc::SIGSYS,
+    libc::SIGKILL,
+    libc::SIGSTOP,
+];
+
+impl std::fmt::Debug for Dispositions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Dispositions").finish_non_exhaustive()
+    }
+}
+
+impl Dispositions {
+    /// Gives every signal back the disposition that it had, handlers included.
+    pub fn restore(&self) {
+        for (number, action) in (0_i32..).zip(&self.0) {
+            if let Some(action) = action {
+                // SAFETY: the action is one that the kernel returned for this signal; a handler in
+                // it is code of this program, which is still mapped.
+                unsafe { libc::sigaction(number, action, std::ptr::null_mut()) };
+            }
+        }
+    }
+}
+
+/// Ignores every signal by which another process, or a key at the terminal, asks for something.
+///
+/// Faults of the process itself, and what cannot be ignored, stay as they are. `SIGCHLD` gets its default
+/// action, so that exit statuses are kept. No other handler of the program runs afterwards. Returns what
+/// there was. A pending signal is discarded. The dispositions belong to the whole process.
+#[must_use]
+pub fn ignore_requests() -> Dispositions {
+    let mut before = [None; SIGNALS];
+    for (number, before) in (0_i32..).zip(&mut before) {
+        if number == 0 || number > libc::SIGRTMAX() {
+            continue;
+        }
+        let new = match number {
+            libc::SIGCHLD => libc::SIG_DFL,
+            number if LEFT_ALONE.contains(&number) => continue,
+            _ => libc::SIG_IGN,
+        };
+        let Some(now) = disposition(number) else { continue };
+        *before = Some(now);
+        // SAFETY: the default action and ignoring run no code of ours.
+        unsafe { libc::signal(number, new) };
+    }
+    Dispositions(before)
+}
+
+/// What the process does with this signal; `None` for a number that is none, or one of the C library's.
+fn disposition(signal: i32) -> Option<libc::sigaction> {
+    let mut now = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null new action only reads the present one, into `now`.
+    let read = unsafe { libc::sigaction(signal, std::ptr::null(), now.as_mut_ptr()) };
+    // SAFETY: all zeros is a valid `sigaction`, whether or not the call wrote to it.
+    let now = unsafe { now.assume_init() };
+    (read == 0).then_some(now)
 }
 
 /// A descriptor from which blocked signals are read (`signalfd(2)`).
@@ -160,11 +238,7 @@ impl AsFd for SignalFd {
 ///
 /// A handler is left alone. The disposition belongs to the whole process.
 pub fn stop_ignoring_child_deaths() {
-    let mut now = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: a null new action only reads the present one, into `now`.
-    unsafe { libc::sigaction(libc::SIGCHLD, std::ptr::null(), now.as_mut_ptr()) };
-    // SAFETY: all zeros is a valid `sigaction`, whether or not the call wrote to it.
-    let now = unsafe { now.assume_init() };
+    let Some(now) = disposition(libc::SIGCHLD) else { return };
     let is_default = now.sa_sigaction == libc::SIG_DFL;
     let throws_away = is_default && now.sa_flags & libc::SA_NOCLDWAIT != 0;
     if now.sa_sigaction == libc::SIG_IGN || throws_away {

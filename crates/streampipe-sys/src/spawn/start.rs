@@ -140,7 +140,7 @@ fn take(pid: i32, pidfd: OwnedFd) -> io::Result<Spawned> {
         Ok(lifted) => Ok(Spawned { pid, pidfd: lifted.unwrap_or(pidfd) }),
         Err(error) => {
             // Standard input was closed and the table is full: there is no child to speak of.
-            let _ = crate::process::signal(pidfd.as_fd(), libc::SIGKILL);
+            let _ = crate::process::signal_child(pid.unsigned_abs(), pidfd.as_fd(), libc::SIGKILL);
             let _ = crate::process::wait(pidfd.as_fd());
             Err(error)
         }

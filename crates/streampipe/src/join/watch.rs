@@ -80,7 +80,7 @@ impl Member {
 
     /// A program that has ended in the meantime does not mind.
     fn signal(&self, signal: i32) {
-        let _ = process::signal(self.pidfd.as_fd(), signal);
+        let _ = process::signal_child(self.pid.unsigned_abs(), self.pidfd.as_fd(), signal);
     }
 }
 

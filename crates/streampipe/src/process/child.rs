@@ -1,22 +1,18 @@
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use streampipe_sys::open::numbers;
-use streampipe_sys::process;
-use streampipe_sys::wait::{Interest, Ready, pause, wait};
 
+use super::child_handle::{ChildHandle, deadline_after};
+use super::group_stop::GroupStop;
 use super::output::Heard;
 use super::stops::Stops;
-use super::{StatusUnavailable, StopSchedule, orphans, output};
+use super::{StopSchedule, output};
 use crate::Stream;
 use crate::end::Watch;
-
-/// How often a dead child is looked at that a debugger has not let go of.
-const TRACED_PAUSE: Duration = Duration::from_millis(10);
 
 /// A child process, held by a pidfd: it can never come to mean another process.
 ///
@@ -77,21 +73,10 @@ pub struct Child {
     pub stdout: Option<ChildStdout>,
     /// The reading end of its standard error, if [`Stdio::piped`](crate::Stdio::piped) was asked for.
     pub stderr: Option<ChildStderr>,
-    stream: Option<Stream>,
     /// What comes on the stream: the child's standard output, or something else.
     heard: Heard,
-    id: u32,
-    /// Shared with the ends that watch it.
-    pidfd: Arc<OwnedFd>,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum State {
-    /// Not known to have ended.
-    Running,
-    /// Reaped, by us or by somebody else.
-    Ended(Option<ExitStatus>),
+    /// Has the `Drop`, and comes last: the fields above are closed before the child is left to itself.
+    handle: ChildHandle,
 }
 
 impl Child {
@@ -100,16 +85,13 @@ impl Child {
             stdin: None,
             stdout: None,
             stderr: None,
-            stream: None,
             heard: Heard::IsDiscarded,
-            id: pid.unsigned_abs(),
-            pidfd: Arc::new(pidfd),
-            state: State::Running,
+            handle: ChildHandle::new(pid, pidfd),
         }
     }
 
     pub(crate) fn set_stream(&mut self, stream: Stream) {
-        self.stream = Some(stream);
+        self.handle.stream = Some(stream);
     }
 
     /// Says that what comes on the stream is the child's standard output.
@@ -119,13 +101,13 @@ impl Child {
 
     /// What makes an end of ours notice this child's death.
     pub(crate) fn as_watch(&self) -> Watch {
-        Watch::new(Arc::clone(&self.pidfd), self.id)
+        self.handle.as_watch()
     }
 
     /// Returns the process id; after the child was reaped, the system may give it to another.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.id
+        self.handle.id()
     }
 
     /// Borrows our end of the pipe to the child: its descriptor 3, or where
@@ -144,7 +126,7 @@ impl Child {
     /// See [above](Self).
     #[must_use]
     pub fn stream(&mut self) -> &mut Stream {
-        self.stream.as_mut().expect("the end of this child was taken, or stands beside it")
+        self.handle.stream.as_mut().expect("the end of this child was taken, or stands beside it")
     }
 
     /// Takes our end of the pipe out of the child, for example to move it to another thread.
@@ -162,7 +144,7 @@ impl Child {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn take_stream(&mut self) -> Option<Stream> {
-        self.stream.take()
+        self.handle.stream.take()
     }
 
     /// Takes our end of the pipe out of the child as a channel for values: we send `A` and receive `B`.
@@ -198,13 +180,7 @@ impl Child {
     /// [`StatusUnavailable`] inside if the child has ended and its status is not to be had.
     pub fn wait(&mut self) -> io::Result<ExitStatus> {
         self.end_our_direction();
-        match self.state {
-            State::Running => {
-                let ended = process::wait(self.pidfd.as_fd());
-                self.note(ended)
-            }
-            State::Ended(status) => self.known(status),
-        }
+        self.handle.wait()
     }
 
     /// Returns how the child ended, or `None` if it still runs. Never blocks.
@@ -213,13 +189,7 @@ impl Child {
     ///
     /// As [`wait`](Self::wait).
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        match self.state {
-            State::Running => match process::try_wait(self.pidfd.as_fd()).transpose() {
-                None => Ok(None),
-                Some(ended) => self.note(ended).map(Some),
-            },
-            State::Ended(status) => self.known(status).map(Some),
-        }
+        self.handle.try_wait()
     }
 
     /// Waits for at most so long; `None` if the child still runs then.
@@ -230,8 +200,7 @@ impl Child {
     ///
     /// As [`wait`](Self::wait).
     pub fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
-        let ages = Duration::from_secs(100 * 365 * 24 * 3600);
-        self.wait_deadline(Instant::now() + timeout.min(ages))
+        self.wait_deadline(deadline_after(timeout))
     }
 
     /// Waits until that instant at most; `None` if the child still runs then.
@@ -242,20 +211,7 @@ impl Child {
     ///
     /// As [`wait`](Self::wait).
     pub fn wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
-        loop {
-            let ready = match self.state {
-                State::Running => wait(self.pidfd.as_fd(), Interest::Readable, Some(deadline))?,
-                State::Ended(_) => Ready::Yes,
-            };
-            if let Some(status) = self.try_wait()? {
-                return Ok(Some(status));
-            }
-            if ready == Ready::TimedOut || Instant::now() >= deadline {
-                return Ok(None);
-            }
-            // The pidfd says dead, and there is nothing to reap: a debugger has not let go of it.
-            pause(TRACED_PAUSE, Some(deadline))?;
-        }
+        self.handle.wait_deadline(deadline)
     }
 
     /// Reads standard output and error to their ends, waits, and returns all three.
@@ -275,8 +231,8 @@ impl Child {
         self.end_our_direction();
         let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
         let pipes = [stdout.map(OwnedFd::from), stderr.map(OwnedFd::from)];
-        let stream = self.stream.as_ref().map(|stream| &stream.end);
-        let said = output::collect(pipes, stream, self.heard, self.pidfd.as_fd())?;
+        let stream = self.handle.stream.as_ref().map(|stream| &stream.end);
+        let said = output::collect(pipes, stream, self.heard, self.pidfd())?;
         let [stdout, stderr] = said.pipes;
         let stdout = if self.heard == Heard::IsOutput { said.stream } else { stdout };
         Ok(Output { status: self.wait()?, stdout, stderr })
@@ -285,8 +241,8 @@ impl Child {
     /// Ends our direction, and reads on until the child has ended or closed its end.
     pub(crate) fn discard_what_comes(&mut self) -> io::Result<()> {
         self.end_our_direction();
-        let stream = self.stream.as_ref().map(|stream| &stream.end);
-        output::collect([None, None], stream, Heard::IsDiscarded, self.pidfd.as_fd())?;
+        let stream = self.handle.stream.as_ref().map(|stream| &stream.end);
+        output::collect([None, None], stream, Heard::IsDiscarded, self.pidfd())?;
         Ok(())
     }
 
@@ -307,6 +263,9 @@ impl Child {
 
     /// Sends the child a signal, by its number; it can never reach another process.
     ///
+    /// Where `pidfd_send_signal(2)` is refused, as by old container profiles, `kill(2)` sends it: the
+    /// child's number is its own until it is reaped.
+    ///
     /// # Errors
     ///
     /// `ESRCH` if the child was reaped; `EINVAL` for no signal's number; `EPERM` if the child has
@@ -324,10 +283,7 @@ impl Child {
     /// ```
     #[doc(alias = "pidfd_send_signal")]
     pub fn signal(&self, number: i32) -> io::Result<()> {
-        match self.state {
-            State::Running => process::signal(self.pidfd.as_fd(), number),
-            State::Ended(_) => Err(io::Error::from_raw_os_error(numbers::ESRCH)),
-        }
+        self.handle.signal(number)
     }
 
     /// Ends the child, politely at first: `SIGTERM` after 1 second, `SIGKILL` after 2 more.
@@ -345,7 +301,7 @@ impl Child {
     ///
     /// Ends our direction and waits; sends `SIGTERM` (and `SIGCONT`, for a child that was stopped) and
     /// waits; sends `SIGKILL` and reaps. What the child sends meanwhile is not read. Processes that the
-    /// child has started are not signalled.
+    /// child has started are not signalled: that is [`stop_group_with`](Self::stop_group_with).
     ///
     /// # Errors
     ///
@@ -371,33 +327,112 @@ impl Child {
         schedule.carry_out(self)
     }
 
+    /// Sends a signal to every process of the process group that the child leads.
+    ///
+    /// The child leads a group if [`Command::process_group`](crate::Command::process_group)`(0)` or
+    /// [`Command::session`](crate::Command::session) said so, or if it made itself a leader.
+    /// **The rule**: this reaches the child, and what it and its descendants have started, except those that
+    /// moved to another group or session (daemons, the jobs of an interactive shell) and those that have
+    /// taken another identity. It never reaches the group of this process. It works until the child is
+    /// reaped, also when the child has ended: so **signal the group before you [`wait`](Self::wait)**.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if the child leads no group, or this process is a member of it; `ESRCH` if the child
+    /// was reaped; `EPERM` if no member may be signalled; `EINVAL` for no signal's number.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::process::ExitStatusExt;
+    ///
+    /// let mut shell = streampipe::Command::new("sh");
+    /// let mut child = shell.args(["-c", "sleep 60; true"]).process_group(0).spawn()?;
+    /// child.signal_group(15)?; // The shell and the sleep.
+    /// assert_eq!(child.wait()?.signal(), Some(15));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "killpg")]
+    pub fn signal_group(&self, number: i32) -> io::Result<()> {
+        self.handle.signal_group(number)
+    }
+
+    /// Kills every process of the group that the child leads with `SIGKILL`.
+    ///
+    /// As [`signal_group`](Self::signal_group); the child still has to be waited for, or dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`signal_group`](Self::signal_group).
+    #[doc(alias = "killpg")]
+    pub fn kill_group(&self) -> io::Result<()> {
+        self.signal_group(numbers::SIGKILL)
+    }
+
+    /// Ends the process group that the child leads, politely at first, and reaps the child.
+    ///
+    /// That is, [`stop_group_with`](Self::stop_group_with) the default schedule.
+    ///
+    /// # Errors
+    ///
+    /// As [`stop_group_with`](Self::stop_group_with).
+    pub fn stop_group(&mut self) -> io::Result<ExitStatus> {
+        self.stop_group_with(StopSchedule::default())
+    }
+
+    /// Ends the process group that the child leads by steps, as far as it needs them, and reaps the child.
+    ///
+    /// As [`stop_with`](Self::stop_with), but the signals go to all members, and each step waits until
+    /// none is left. After `Ok`, nothing of the group is left: `SIGKILL` goes to it before the child is
+    /// reaped, whatever was seen. [`signal_group`](Self::signal_group) states the rule of who is a member.
+    ///
+    /// Members other than the child are found in `/proc`. Where that does not tell, each step takes its
+    /// full time. Where other code reaps the child, or `SIGCHLD` is ignored, members that outlive the child
+    /// are not reached.
+    ///
+    /// # Errors
+    ///
+    /// As [`signal_group`](Self::signal_group), except that nothing is signalled if this process is a
+    /// member; `TimedOut` if a member is stuck in the kernel 10 seconds after `SIGKILL`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::process::ExitStatusExt;
+    /// use std::time::Duration;
+    /// use streampipe::StopSchedule;
+    ///
+    /// let mut shell = streampipe::Command::new("sh");
+    /// let mut child = shell.args(["-c", "sleep 60 & sleep 60"]).process_group(0).spawn()?;
+    /// let schedule = StopSchedule::new().after_close(Duration::ZERO);
+    /// assert_eq!(child.stop_group_with(schedule)?.signal(), Some(15));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stop_group_with(&mut self, schedule: StopSchedule) -> io::Result<ExitStatus> {
+        // Asked first: a child without a group must not lose its input for nothing.
+        self.signal_group(0)?;
+        schedule.carry_out(&mut GroupStop::new(self))
+    }
+
+    /// The child itself, for the stop of its group.
+    pub(super) fn handle(&self) -> &ChildHandle {
+        &self.handle
+    }
+
+    pub(super) fn handle_mut(&mut self) -> &mut ChildHandle {
+        &mut self.handle
+    }
+
     /// The pidfd: readable once the child has ended. See [`os::linux`](crate::os::linux).
     pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
-    }
-
-    /// Remembers the status, or that it is not to be had.
-    fn note(&mut self, ended: io::Result<ExitStatus>) -> io::Result<ExitStatus> {
-        match ended {
-            Ok(status) => self.state = State::Ended(Some(status)),
-            Err(error) if error.raw_os_error() == Some(numbers::ECHILD) => {
-                self.state = State::Ended(None);
-                return self.known(None);
-            }
-            Err(_) => {}
-        }
-        ended
-    }
-
-    fn known(&self, status: Option<ExitStatus>) -> io::Result<ExitStatus> {
-        status.ok_or_else(|| StatusUnavailable::of_child(self.id).into())
+        self.handle.pidfd()
     }
 }
 
 impl Stops for Child {
     fn end_our_direction(&mut self) {
         drop(self.stdin.take());
-        if let Some(stream) = &self.stream {
+        if let Some(stream) = &self.handle.stream {
             // A peer that is gone does not have to be told.
             let _ = stream.shutdown(Shutdown::Write);
         }
@@ -409,16 +444,5 @@ impl Stops for Child {
 
     fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
         Self::wait_timeout(self, timeout)
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        // First, so that it can be why the child ends.
-        drop(self.stream.take());
-        drop(self.stdin.take());
-        if let State::Running = self.state {
-            orphans::adopt(Arc::clone(&self.pidfd));
-        }
     }
 }

@@ -1,9 +1,11 @@
 //! Related processes: `fork`, and the child that it and a spawn make.
 
 mod child;
+mod child_handle;
 mod fork;
 mod fork_refused;
-mod orphans;
+mod group_stop;
+pub(crate) mod orphans;
 mod output;
 mod status_unavailable;
 mod stop_schedule;

@@ -1,4 +1,5 @@
-//! Children dropped while they ran: reaped by a thread that exists only while there are such.
+//! Children dropped while they ran: reaped by a thread that exists only while there are such. In a
+//! process to which the kernel gives orphans, workers of a zygote count, too.
 //!
 //! Rules of this file:
 //!
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use streampipe_sys::bell::Bell;
 use streampipe_sys::process;
 use streampipe_sys::signal::SignalSet;
-use streampipe_sys::wait::{Interest, pause, wait_any};
+use streampipe_sys::wait::{Interest, has_ended, pause, wait_any};
 
 /// How often a dead child is looked at that a debugger has not let go of.
 const TRACED_PAUSE: Duration = Duration::from_millis(10);
@@ -30,7 +31,7 @@ static ORPHANS: Mutex<Orphans> =
     Mutex::new(Orphans { running: Vec::new(), owner: 0, resting: 0, reaper: None });
 
 struct Orphans {
-    running: Vec<Arc<OwnedFd>>,
+    running: Vec<Orphan>,
     /// The process whose children they are.
     owner: u32,
     /// How many want that there is no thread.
@@ -47,10 +48,41 @@ struct Reaper {
     has_ended: bool,
 }
 
+#[derive(Clone)]
+struct Orphan {
+    pidfd: Arc<OwnedFd>,
+    /// Whether it may be a zygote's child still, which comes to this process only when the zygote ends.
+    is_of_zygote: bool,
+}
+
+impl Orphan {
+    /// Reaps it if it has ended; says whether there is nothing more to do.
+    fn is_over(&self) -> bool {
+        let pidfd = self.pidfd.as_fd();
+        if self.is_of_zygote && !has_ended(pidfd).unwrap_or(true) {
+            return false;
+        }
+        // An error means that it is not ours to reap: reaped elsewhere already.
+        !matches!(process::try_wait(pidfd), Ok(None))
+    }
+}
+
 /// Reaps this child if it has ended, else sees to it that it will be; reaps others that have ended.
 pub(super) fn adopt(pidfd: Arc<OwnedFd>) {
+    add(Orphan { pidfd, is_of_zygote: false });
+}
+
+/// Sees to it that a worker of a zygote is reaped if it becomes a child of this process, because the
+/// zygote ends first. Costs a thread only where the kernel would do that.
+pub(crate) fn adopt_from_zygote(pidfd: Arc<OwnedFd>) {
+    if process::takes_in_orphans() {
+        add(Orphan { pidfd, is_of_zygote: true });
+    }
+}
+
+fn add(orphan: Orphan) {
     let mut orphans = lock();
-    orphans.running.push(pidfd);
+    orphans.running.push(orphan);
     orphans.reap();
     orphans.see_to_it();
 }
@@ -103,11 +135,10 @@ fn lock() -> MutexGuard<'static, Orphans> {
 }
 
 impl Orphans {
-    /// Reaps those that have ended; returns how many. An error means that it is not ours to reap:
-    /// reaped elsewhere already.
+    /// Reaps those that have ended; returns how many.
     fn reap(&mut self) -> usize {
         let before = self.running.len();
-        self.running.retain(|pidfd| matches!(process::try_wait(pidfd.as_fd()), Ok(None)));
+        self.running.retain(|orphan| !orphan.is_over());
         before - self.running.len()
     }
 
@@ -148,12 +179,12 @@ impl Orphans {
 fn start() -> Option<Reaper> {
     let bell = Bell::new().ok().map(Arc::new);
     let hears = bell.clone();
-    let before = SignalSet::all().set();
+    let blocked = SignalSet::all().set_scoped();
     let thread = thread::Builder::new()
         .name("streampipe-reaper".to_owned())
         .stack_size(STACK)
         .spawn(move || run(hears.as_deref()));
-    before.set();
+    drop(blocked);
     Some(Reaper { thread: thread.ok()?, bell, has_ended: false })
 }
 
@@ -167,7 +198,7 @@ fn run(bell: Option<&Bell>) {
             }
             (reaped, orphans.running.clone())
         };
-        let pidfds = running.iter().map(|pidfd| (pidfd.as_fd(), Interest::Readable));
+        let pidfds = running.iter().map(|it| (it.pidfd.as_fd(), Interest::Readable));
         let heard = bell.map(|bell| (bell.as_fd(), Interest::Readable));
         let waited: Vec<_> = pidfds.chain(heard).collect();
         let again = bell.is_none().then(|| Instant::now() + WITHOUT_BELL);

@@ -18,6 +18,10 @@ pub(crate) mod helpers;
 mod limits;
 /// Each descriptor under its number.
 mod placing;
+/// The process group that a child leads.
+mod process_groups;
+/// Calls about processes that a kernel or a filter refuses.
+mod refused;
 /// What reviews found.
 mod reviewed;
 /// As `std::process::Command` does.
