@@ -48,7 +48,6 @@ const DEFAULT_FD: i32 = 3;
 /// assert!(child.wait()?.success());
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Debug)]
 #[doc(alias = "posix_spawn")]
 #[doc(alias = "vfork")]
 pub struct Command {

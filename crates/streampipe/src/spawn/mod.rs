@@ -3,6 +3,7 @@
 //! [`Command`] only describes; `plan.rs` decides which descriptor goes where; `start.rs` starts.
 
 mod command;
+mod debug;
 mod describe;
 mod from_std;
 mod inheritable;

@@ -30,5 +30,7 @@ mod std_like;
 mod strays;
 /// `Ok` means that it runs; an error leaves nothing.
 mod truth;
+/// A command and its child as values: how one is shown, how the other is taken apart.
+mod values;
 /// Standard descriptors, announced descriptors, and who holds what.
 mod wires;
