@@ -3,6 +3,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
 
+use streampipe_sys::open::numbers;
 use streampipe_sys::process;
 
 use super::message::{self, SIZE};
@@ -104,6 +105,16 @@ impl Brood {
             None if self.running.contains_key(&serial) => Fate::Runs,
             None => Fate::Ended(None),
         }
+    }
+
+    /// Sends a worker a signal. Only this process reaps it, and not meanwhile.
+    pub(super) fn signal(&mut self, serial: u64, number: u32) -> io::Result<()> {
+        self.reap();
+        let Some((pid, pidfd)) = self.running.get(&serial) else {
+            return Err(io::Error::from_raw_os_error(numbers::ESRCH));
+        };
+        // A number that is too large is no signal's, as one below 0.
+        process::signal_child(*pid, pidfd.as_fd(), i32::try_from(number).unwrap_or(-1))
     }
 
     pub(super) fn forget(&mut self, serial: u64) {

@@ -1,10 +1,11 @@
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use streampipe_sys::process::own_id;
+use streampipe_sys::wait::{Interest, wait};
 
 use super::message::{Reply, Request, SIZE};
 use crate::end::Waiting;
@@ -14,6 +15,9 @@ use crate::{Child, FdError, Stream};
 /// stays longer.
 const FAREWELL: Duration = Duration::from_millis(100);
 
+/// How long a zygote that has closed its end may take to end.
+const DYING: Duration = Duration::from_secs(1);
+
 /// The lines of all zygotes of this process: a new zygote, which has copies of them, closes these.
 static LINES: Mutex<Vec<Weak<Control>>> = Mutex::new(Vec::new());
 
@@ -21,7 +25,7 @@ static LINES: Mutex<Vec<Weak<Control>>> = Mutex::new(Vec::new());
 #[derive(Debug)]
 pub(super) struct Control {
     line: Mutex<Line>,
-    /// Told when the line is free.
+    /// Told when the line is free: one of those who wait. All are told when the zygote is gone.
     free: Condvar,
     /// Workers that were dropped: told with the next question, so that a drop waits for nothing.
     forgotten: Mutex<Vec<u64>>,
@@ -95,11 +99,17 @@ impl Control {
         let mut line = self.lock();
         line.owed = owed;
         line.is_gone |= is_gone;
-        if !line.is_gone {
+        let is_over = line.is_gone;
+        if !is_over {
             line.stream = Some(stream);
         }
         drop(line);
-        self.free.notify_one();
+        // One can go on; when the zygote is gone, nobody can, and each has to hear it.
+        if is_over {
+            self.free.notify_all()
+        } else {
+            self.free.notify_one()
+        }
         answer.map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => error,
             kind => {
@@ -110,6 +120,18 @@ impl Control {
 
     pub(super) fn forget(&self, serial: u64) {
         self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).push(serial);
+    }
+
+    /// Waits until the zygote has ended, if it is gone: its end is closed a moment before its workers
+    /// become somebody else's children.
+    pub(super) fn until_zygote_has_ended(&self) {
+        let line = self.lock();
+        let zygote = line.zygote.as_ref().filter(|_| line.is_gone);
+        let Some(pidfd) = zygote.and_then(|it| it.pidfd().try_clone_to_owned().ok()) else {
+            return;
+        };
+        drop(line);
+        let _ = wait(pidfd.as_fd(), Interest::Readable, Some(Instant::now() + DYING));
     }
 
     /// Waits until nobody else asks.

@@ -16,6 +16,8 @@ pub(super) enum Request {
     Status(u64),
     /// Nobody will ask for this one. There is no reply.
     Forget(u64),
+    /// Send this worker a signal: its parent may use its number, and knows whether it was reaped.
+    Signal { serial: u64, number: u32 },
 }
 
 /// What it answers.
@@ -31,6 +33,8 @@ pub(super) enum Reply {
     Runs,
     /// It has ended, and nobody can say how.
     Unknown,
+    /// The signal was sent.
+    Signalled,
 }
 
 /// A worker that has ended, with the number of its process.
@@ -56,6 +60,7 @@ impl Request {
             Self::Fork => pack(1, 0, 0),
             Self::Status(serial) => pack(2, 0, serial),
             Self::Forget(serial) => pack(3, 0, serial),
+            Self::Signal { serial, number } => pack(4, number, serial),
         }
     }
 
@@ -64,6 +69,7 @@ impl Request {
             (1, ..) => Some(Self::Fork),
             (2, _, serial) => Some(Self::Status(serial)),
             (3, _, serial) => Some(Self::Forget(serial)),
+            (4, number, serial) => Some(Self::Signal { serial, number }),
             _ => None,
         }
     }
@@ -77,6 +83,7 @@ impl Reply {
             Self::Ended(status) => pack(3, 0, raw(status)),
             Self::Runs => pack(4, 0, 0),
             Self::Unknown => pack(5, 0, 0),
+            Self::Signalled => pack(6, 0, 0),
         }
     }
 
@@ -87,6 +94,7 @@ impl Reply {
             (3, _, raw) => Some(Self::Ended(status(raw)?)),
             (4, ..) => Some(Self::Runs),
             (5, ..) => Some(Self::Unknown),
+            (6, ..) => Some(Self::Signalled),
             _ => None,
         }
     }
@@ -125,12 +133,14 @@ mod tests {
 
     #[test]
     fn what_is_said_is_understood() {
-        for request in [Request::Fork, Request::Status(u64::MAX), Request::Forget(7)] {
+        let signal = Request::Signal { serial: 8, number: 15 };
+        for request in [Request::Fork, Request::Status(u64::MAX), Request::Forget(7), signal] {
             assert_eq!(Request::from_bytes(request.to_bytes()), Some(request));
         }
         let ended = ExitStatus::from_raw(0x8b);
         let forked = Reply::Forked { serial: 9, pid: 4_000_000 };
-        for reply in [forked, Reply::Failed(11), Reply::Ended(ended), Reply::Runs, Reply::Unknown] {
+        let short = [Reply::Runs, Reply::Unknown, Reply::Signalled];
+        for reply in [forked, Reply::Failed(11), Reply::Ended(ended)].into_iter().chain(short) {
             assert_eq!(Reply::from_bytes(reply.to_bytes()), Some(reply));
         }
         assert_eq!(read_death(death(5, Some(ended))), Some((5, Some(ended))));

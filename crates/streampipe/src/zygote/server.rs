@@ -1,4 +1,8 @@
 //! The zygote: one thread, one loop, nothing but what it was given.
+//!
+//! It ignores every signal that asks it for something. The keys of a terminal, a service manager, or
+//! `pkill` reach it together with its parent, and the parent decides what they mean: the zygote ends with
+//! its parent, or when the parent has no use for it any more. Workers get the parent's dispositions back.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,7 +12,7 @@ use std::time::{Duration, Instant};
 use streampipe_sys::fork::{FromFork, Side, exit_now, fork};
 use streampipe_sys::open::numbers;
 use streampipe_sys::process;
-use streampipe_sys::signal::stop_ignoring_child_deaths;
+use streampipe_sys::signal::{Dispositions, SignalSet};
 use streampipe_sys::wait::{Interest, has_ended, peer_has_finished, wait_any};
 
 use super::brood::{Brood, Fate};
@@ -30,17 +34,22 @@ pub(super) struct Server {
     parent: OwnedFd,
     brood: Brood,
     next_serial: u64,
+    /// What the parent did with each signal at the start; a worker does the same.
+    dispositions: Box<Dispositions>,
 }
 
 impl Server {
-    pub(super) fn new(control: Stream, news: Option<SeqPacket>, parent: OwnedFd) -> Self {
-        // A status that the kernel throws away could not be reported.
-        stop_ignoring_child_deaths();
+    pub(super) fn new(
+        control: Stream,
+        news: Option<SeqPacket>,
+        parent: OwnedFd,
+        dispositions: Box<Dispositions>,
+    ) -> Self {
         if let Some(news) = &news {
             // Cannot fail: it is a flag of the handle.
             let _ = news.set_nonblocking(true);
         }
-        Self { control, parent, brood: Brood::new(news), next_serial: 0 }
+        Self { control, parent, brood: Brood::new(news), next_serial: 0, dispositions }
     }
 
     /// Serves until the parent has closed its end, or is gone.
@@ -60,7 +69,13 @@ impl Server {
                     };
                     self.answer(reply, &[]);
                 }
-                Ok(Some(Request::Fork)) => match fork::<Forked>() {
+                Ok(Some(Request::Signal { serial, number })) => {
+                    match self.brood.signal(serial, number) {
+                        Ok(()) => self.answer(Reply::Signalled, &[]),
+                        Err(error) => self.answer_with(&error),
+                    }
+                }
+                Ok(Some(Request::Fork)) => match self.fork() {
                     Ok(Some(Forked::Worker(stream))) => {
                         drop(self);
                         become_worker(stream, work)
@@ -69,13 +84,20 @@ impl Server {
                         self.introduce(pid, pidfd, &end);
                     }
                     Ok(None) => self.answer(Reply::Failed(numbers::EAGAIN), &[]),
-                    Err(error) => {
-                        let errno = error.raw_os_error().unwrap_or(numbers::EAGAIN);
-                        self.answer(Reply::Failed(errno), &[]);
-                    }
+                    Err(error) => self.answer_with(&error),
                 },
             }
         }
+    }
+
+    /// Forks. What is sent to a worker meanwhile waits until it does with signals what the parent did.
+    fn fork(&self) -> io::Result<Option<Forked>> {
+        let _blocked = SignalSet::all().set_scoped();
+        let forked = fork::<Forked>();
+        if let Ok(Some(Forked::Worker(_))) = &forked {
+            self.dispositions.restore();
+        }
+        forked
     }
 
     /// Waits for a request; meanwhile reaps, and reports deaths. `None` if nobody is left to ask.
@@ -138,6 +160,11 @@ impl Server {
         self.next_serial += 1;
         self.answer(Reply::Forked { serial, pid }, &[end.as_fd(), pidfd.as_fd()]);
         self.brood.add(serial, pid, pidfd);
+    }
+
+    fn answer_with(&self, error: &io::Error) {
+        let errno = error.raw_os_error().unwrap_or(numbers::EAGAIN);
+        self.answer(Reply::Failed(errno), &[]);
     }
 
     /// The parent waits for each answer, so there is room. One that has gone is noticed by the loop.

@@ -11,9 +11,10 @@ use streampipe_sys::wait::{Interest, Ready, pause, wait};
 
 use super::control::Control;
 use super::message::{Reply, Request};
+use super::zygote_process::PATIENCE;
 use crate::Stream;
 use crate::end::Watch;
-use crate::process::{StatusUnavailable, StopSchedule, Stops};
+use crate::process::{StatusUnavailable, StopSchedule, Stops, orphans};
 
 /// How often the zygote is asked again about a worker that a debugger has not let go of.
 const TRACED_PAUSE: Duration = Duration::from_millis(10);
@@ -140,9 +141,15 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// `ESRCH` if the worker has ended and was reaped; as [`Child::signal`](crate::Child::signal).
+    /// `ESRCH` if the worker has ended and was reaped; as [`Child::signal`](crate::Child::signal). Where
+    /// `pidfd_send_signal(2)` is refused, the zygote sends the signal: `TimedOut` if it has not answered
+    /// for 10 seconds, and the refusal if it is gone.
     pub fn signal(&self, number: i32) -> io::Result<()> {
-        process::signal(self.pidfd.as_fd(), number)
+        // Our child only if the zygote is gone and its workers came to this process.
+        match process::signal_child(self.id, self.pidfd.as_fd(), number) {
+            Err(error) if process::is_refusal(&error) => self.have_it_signalled(number, error),
+            done => done,
+        }
     }
 
     /// Ends the worker, politely at first, as [`Child::stop`](crate::Child::stop).
@@ -178,7 +185,7 @@ impl Worker {
                 // Somebody traces it; or the zygote, which was stopped, has not answered in time.
                 Ok(Reply::Runs) => None,
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => None,
-                Ok(_) | Err(_) => Some(None),
+                Ok(_) | Err(_) => self.status_as_our_child(),
             };
             if self.ended.is_none() {
                 if deadline.is_some_and(|at| Instant::now() >= at) {
@@ -193,6 +200,40 @@ impl Worker {
         match self.ended {
             Some(Some(status)) => Ok(Some(status)),
             _ => Err(StatusUnavailable::of_worker(self.id).into()),
+        }
+    }
+
+    /// Has the zygote, its parent, send the signal: this process may not use the number of a process that
+    /// another one reaps. Without a zygote, the kernel's own answer stands.
+    fn have_it_signalled(&self, number: i32, refused: io::Error) -> io::Result<()> {
+        let Some(control) = &self.control else {
+            // It has ended, and its status is known.
+            return Err(io::Error::from_raw_os_error(numbers::ESRCH));
+        };
+        let Ok(number) = u32::try_from(number) else {
+            return Err(io::Error::from_raw_os_error(numbers::EINVAL));
+        };
+        let request = Request::Signal { serial: self.serial, number };
+        match control.ask(request, Some(Instant::now() + PATIENCE)).map(|answer| answer.reply) {
+            Ok(Reply::Signalled) => Ok(()),
+            Ok(Reply::Failed(errno)) => Err(io::Error::from_raw_os_error(errno)),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(error),
+            Ok(_) | Err(_) => Err(refused),
+        }
+    }
+
+    /// Nobody tells: the zygote is gone, or has lost it. The kernel then gave the worker to this process if
+    /// that is process 1 of its namespace, or a subreaper; it may be reaped here, and must be.
+    ///
+    /// `None` if it cannot be reaped yet, as somebody traces it.
+    fn status_as_our_child(&self) -> Option<Option<ExitStatus>> {
+        if let Some(control) = &self.control {
+            control.until_zygote_has_ended();
+        }
+        match process::try_wait(self.pidfd.as_fd()) {
+            Ok(Some(status)) => Some(Some(status)),
+            Ok(None) => None,
+            Err(_) => Some(None),
         }
     }
 
@@ -226,6 +267,7 @@ impl Drop for Worker {
         drop(self.stream.take());
         if let Some(control) = &self.control {
             control.forget(self.serial);
+            orphans::adopt_from_zygote(Arc::clone(&self.pidfd));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use streampipe_sys::open::numbers;
 use streampipe_sys::process;
+use streampipe_sys::signal::{SignalSet, ignore_requests};
 
 use super::control::{Answer, Control};
 use super::deaths::Deaths;
@@ -14,7 +15,7 @@ use super::worker::Worker;
 use crate::{Fork, SeqPacket, Stream, fork};
 
 /// How long a worker is waited for: the zygote does nothing else, so it was stopped, or worse.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A fork server: a child made while this process was small and had one thread, which forks workers
 /// for it ever after.
@@ -25,6 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// - **The zygote dies with this process**, however that dies, and its workers then read the end. It
 ///   ends also when it is dropped here, and each [`Worker`] was waited for or dropped.
+/// - **The zygote ignores signals** by which others ask a process for something, ^C and `SIGTERM` among
+///   them: they usually reach this process, too, which decides what they mean. `SIGKILL` and `SIGSTOP` work. A
+///   worker does with signals what this process did at the start, handlers included: one without them
+///   dies of a ^C in its process group.
 /// - Workers hold standard input, output and error, what was open at the start, their own end, and
 ///   nothing else of each other, of the zygote, or of other zygotes.
 /// - Any thread may ask for workers; questions are answered one at a time.
@@ -109,7 +114,7 @@ impl Zygote {
                 Ok(Worker::new(Arc::clone(&self.control), stream, serial, pid, pidfd))
             }
             Reply::Failed(errno) => Err(io::Error::from_raw_os_error(errno)),
-            Reply::Ended(_) | Reply::Runs | Reply::Unknown => Err(mistaken()),
+            Reply::Ended(_) | Reply::Runs | Reply::Unknown | Reply::Signalled => Err(mistaken()),
         }
     }
 
@@ -126,6 +131,8 @@ fn start(
 ) -> io::Result<(Zygote, Option<SeqPacket>)> {
     let parent = process::open_own()?;
     let _ = io::stdout().flush();
+    // Until the zygote ignores it, a signal waits; it is discarded then.
+    let blocked = SignalSet::all().set_scoped();
     match fork()? {
         Fork::Parent { stream, child } => {
             // `theirs` is dropped here, and `ours` there.
@@ -133,9 +140,11 @@ fn start(
             Ok((Zygote { control: Control::new(stream, child) }, news))
         }
         Fork::Child { stream } => {
+            let dispositions = Box::new(ignore_requests());
+            drop(blocked);
             let news = news.map(|(_ours, theirs)| theirs);
             Control::close_all();
-            Server::new(stream, news, parent).run(work)
+            Server::new(stream, news, parent, dispositions).run(work)
         }
     }
 }

@@ -29,6 +29,10 @@ mod stepped;
 mod storm;
 /// A fork server and its workers.
 mod zygote;
+/// Everybody who waits for a zygote is told when it is gone.
+mod zygote_end;
+/// What a zygote is sent, and what its workers do with signals.
+mod zygote_signals;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -42,6 +46,8 @@ fn main() -> ExitCode {
         .chain(storm::TESTS)
         .chain(messages::TESTS)
         .chain(zygote::TESTS)
+        .chain(zygote_end::TESTS)
+        .chain(zygote_signals::TESTS)
         .chain(reviewed::TESTS)
         .chain(ring::TESTS)
         .chain(hostile::TESTS.iter().copied().flatten())
