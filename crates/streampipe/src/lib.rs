@@ -19,6 +19,7 @@
 //! | fork, each side holding one end | [`fork()`], [`Fork`] |
 //! | fork workers for a large program | [`Zygote`], [`Worker`] |
 //! | know who speaks | [`Stream::recv_hello`] |
+//! | know from an error that the peer is gone | [`is_disconnected`], [`RecvError::is_disconnected`] |
 //! | join two programs | [`join::Join`] |
 //!
 //! # Traps
@@ -84,7 +85,7 @@ pub use channel::{
 };
 pub use end::{
     ConvertError, Datagram, FdError, NoHello, PacketError, Peer, PeerGone, ReadHalf, ReuniteError,
-    SeqPacket, Stream, WriteHalf, pair,
+    SeqPacket, Stream, WriteHalf, is_disconnected, pair,
 };
 pub use inherit::{NotInherited, inherited};
 pub use message::{

@@ -9,7 +9,7 @@ use super::{Family, Type};
 /// [`socketpair`](crate::socketpair).
 ///
 /// An [`io::Error`] holds either a number or a message, and this one needs both: the number is
-/// [`errno`](Self::errno), and also that of [`source`](Error::source).
+/// [`errno`](Self::errno).
 ///
 /// # Examples
 ///
@@ -54,11 +54,7 @@ impl fmt::Display for UnsupportedPair {
     }
 }
 
-impl Error for UnsupportedPair {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.cause)
-    }
-}
+impl Error for UnsupportedPair {}
 
 impl From<UnsupportedPair> for io::Error {
     fn from(refused: UnsupportedPair) -> Self {

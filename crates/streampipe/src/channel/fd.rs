@@ -4,8 +4,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{Datagram, FdRule, SeqPacket, Stream, WrongFd};
+
+/// How often it is looked whether a send that shares a descriptor is over.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// A descriptor inside of a value that a [`Channel`](crate::Channel) carries.
 ///
@@ -85,14 +89,24 @@ impl From<OwnedFd> for Fd {
     }
 }
 
-/// # Panics
+/// Returns the descriptor itself.
 ///
-/// Never in practice: a value that is being sent is borrowed, and cannot be taken apart meanwhile.
+/// A value that is being sent is borrowed, so a descriptor in it is taken out meanwhile only by way of a `Mutex` or the
+/// like. What is returned then is a duplicate; if there is no free descriptor for one, this waits for one, or until the
+/// send is over.
 impl From<Fd> for OwnedFd {
     fn from(fd: Fd) -> Self {
-        Arc::try_unwrap(fd.fd).unwrap_or_else(|shared| {
-            shared.try_clone().expect("a descriptor of a value that is being sent")
-        })
+        let mut fd = fd.fd;
+        loop {
+            fd = match Arc::try_unwrap(fd) {
+                Ok(alone) => return alone,
+                Err(shared) => shared,
+            };
+            match fd.try_clone() {
+                Ok(copy) => return copy,
+                Err(_) => std::thread::sleep(LOOK_AGAIN),
+            }
+        }
     }
 }
 

@@ -20,7 +20,7 @@ mod stream;
 mod watch;
 
 pub use datagram::Datagram;
-pub use errors::{ConvertError, FdError, NoHello, PacketError, PeerGone};
+pub use errors::{ConvertError, FdError, NoHello, PacketError, PeerGone, is_disconnected};
 pub use halves::{ReadHalf, ReuniteError, WriteHalf};
 pub use peer::Peer;
 pub use seqpacket::SeqPacket;

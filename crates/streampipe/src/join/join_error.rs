@@ -124,8 +124,9 @@ impl fmt::Display for JoinError {
     }
 }
 
+/// The cause is a part of the text, and no source of its own.
 impl error::Error for JoinError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        Some(&self.cause)
+        self.cause.source()
     }
 }

@@ -32,10 +32,16 @@ impl RefusedFd {
         self.index
     }
 
-    /// What it is; `None` if the kernel did not say, and then `source` is why.
+    /// What it is; `None` if the kernel did not say, and then [`cause`](Self::cause) is why.
     #[must_use]
     pub fn kind(&self) -> Option<FdKind> {
         self.kind.as_ref().ok().copied()
+    }
+
+    /// Why the kernel did not say what it is; `None` if it did.
+    #[must_use]
+    pub fn cause(&self) -> Option<&io::Error> {
+        self.kind.as_ref().err()
     }
 }
 
@@ -55,11 +61,12 @@ impl fmt::Display for RefusedFd {
     }
 }
 
+/// Why the kernel did not say is a part of the text, and no source of its own.
 impl error::Error for RefusedFd {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match &self.kind {
             Ok(_) => None,
-            Err(error) => Some(error),
+            Err(error) => error.source(),
         }
     }
 }

@@ -52,10 +52,16 @@ impl WrongFd {
         &self.expected
     }
 
-    /// What it is; `None` if the kernel did not say, and then `source` is why.
+    /// What it is; `None` if the kernel did not say, and then [`cause`](Self::cause) is why.
     #[must_use]
     pub fn found(&self) -> Option<FdKind> {
         self.found.as_ref().ok().map(|found| found.kind)
+    }
+
+    /// Why the kernel did not say what it is; `None` if it did.
+    #[must_use]
+    pub fn cause(&self) -> Option<&io::Error> {
+        self.found.as_ref().err()
     }
 
     /// Its place among those that came together; `None` if it was checked by itself.
@@ -90,18 +96,19 @@ impl fmt::Display for WrongFd {
     }
 }
 
+/// Why the kernel did not say is a part of the text, and no source of its own.
 impl error::Error for WrongFd {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match &self.found {
             Ok(_) => None,
-            Err(error) => Some(error),
+            Err(error) => error.source(),
         }
     }
 }
 
-/// Closes the descriptor.
+/// Keeps it, with the descriptor, inside of the error.
 impl From<WrongFd> for io::Error {
     fn from(error: WrongFd) -> Self {
-        Self::new(io::ErrorKind::InvalidData, error.to_string())
+        Self::new(io::ErrorKind::InvalidData, error)
     }
 }

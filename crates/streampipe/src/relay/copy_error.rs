@@ -47,9 +47,10 @@ impl fmt::Display for CopyError {
     }
 }
 
+/// The cause is a part of the text, and no source of its own.
 impl error::Error for CopyError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        Some(&self.cause)
+        self.cause.source()
     }
 }
 

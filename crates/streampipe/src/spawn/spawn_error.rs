@@ -106,6 +106,12 @@ impl SpawnError {
         self.step
     }
 
+    /// What the system said.
+    #[must_use]
+    pub fn cause(&self) -> &io::Error {
+        &self.cause
+    }
+
     /// The kind of what the system said, as of an [`io::Error`].
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
@@ -191,9 +197,10 @@ impl fmt::Display for SpawnError {
     }
 }
 
+/// What the system said is a part of the text, and no source of its own.
 impl error::Error for SpawnError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        Some(&self.cause)
+        self.cause.source()
     }
 }
 

@@ -19,6 +19,8 @@ mod channels;
 mod descriptor_limit;
 /// Conversions, halves, timeouts, threads.
 mod ends;
+/// How errors compose.
+mod errors;
 /// The examples, run as programs.
 mod examples;
 /// One system call fails, at every place in turn.

@@ -314,14 +314,23 @@ tests_alone! {
         assert_eq!((file.as_raw_fd(), identity(&file)), (number, what));
     }
 
-    fn an_error_turned_into_one_of_io_closes_the_descriptor() {
+    fn an_error_turned_into_one_of_io_keeps_the_descriptor() {
         let before = Descriptors::now();
-        let error: std::io::Error = wrong(&FdRule::pipe(), a_file()).into();
+        let file = a_file();
+        let number = file.as_raw_fd();
+        let error: std::io::Error = wrong(&FdRule::pipe(), file).into();
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
         assert_eq!(
             error.to_string(),
             "expected a pipe, found a regular file open for reading and writing"
         );
+        let inside = error.get_ref().and_then(|inside| inside.downcast_ref::<WrongFd>());
+        assert_eq!(inside.map(WrongFd::expected), Some(&FdRule::pipe()));
+        let error = error.into_inner().expect("inside").downcast::<WrongFd>().expect("it");
+        let file = error.into_fd();
+        assert_eq!(file.as_raw_fd(), number);
+        // Dropped, it closes it.
+        drop(std::io::Error::from(wrong(&FdRule::pipe(), file)));
         assert_eq!(before, Descriptors::now());
     }
 
@@ -619,13 +628,16 @@ fn a_kernel_that_does_not_say_is_an_error_that_gives_back() {
             let error = wrong(&FdRule::file(), file);
             assert_eq!(error.found(), None);
             assert!(error.to_string().contains("Permission denied"), "{error}");
-            assert!(std::error::Error::source(&error).is_some());
+            assert_eq!(error.cause().and_then(std::io::Error::raw_os_error), Some(13));
+            assert!(std::error::Error::source(&error).is_none(), "the text has it");
             let file = error.into_fd();
             assert_eq!(file.as_raw_fd(), what);
             let refused =
                 FdPolicy::new().untrusted_peer().check_outgoing(&[file.as_fd()]).unwrap_err();
             assert_eq!((refused.index(), refused.kind()), (0, None));
-            assert!(std::error::Error::source(&refused).is_some());
+            assert!(refused.to_string().contains("Permission denied"), "{refused}");
+            assert_eq!(refused.cause().and_then(std::io::Error::raw_os_error), Some(13));
+            assert!(std::error::Error::source(&refused).is_none(), "the text has it");
         });
     }
     if !support::has_program("strace", "a kernel that does not say what a descriptor is") {

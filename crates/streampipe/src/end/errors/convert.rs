@@ -52,9 +52,9 @@ impl fmt::Display for ConvertError {
 
 impl error::Error for ConvertError {}
 
-/// Closes the descriptor.
+/// Keeps it, with the descriptor, inside of the error.
 impl From<ConvertError> for io::Error {
     fn from(error: ConvertError) -> Self {
-        Self::new(io::ErrorKind::InvalidInput, error.to_string())
+        Self::new(io::ErrorKind::InvalidInput, error)
     }
 }

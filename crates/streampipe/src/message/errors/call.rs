@@ -35,6 +35,25 @@ impl<T> CallError<T> {
             Self::NoAnswer => false,
         }
     }
+
+    /// Whether the peer is gone, as [`SendReason::is_disconnected`](crate::SendReason::is_disconnected) and
+    /// [`RecvError::is_disconnected`].
+    #[must_use]
+    pub fn is_disconnected(&self) -> bool {
+        match self {
+            Self::NotSent(error) => error.is_disconnected(),
+            Self::NotReceived(error) => error.is_disconnected(),
+            Self::NoAnswer => false,
+        }
+    }
+
+    fn without_request(self) -> CallError {
+        match self {
+            Self::NotSent(error) => CallError::NotSent(SendError::new((), error.into_parts().1)),
+            Self::NotReceived(error) => CallError::NotReceived(error),
+            Self::NoAnswer => CallError::NoAnswer,
+        }
+    }
 }
 
 impl<T> fmt::Display for CallError<T> {
@@ -58,23 +77,31 @@ impl<T> fmt::Debug for CallError<T> {
     }
 }
 
+/// What is inside is said by the text itself, and is not a source of its own.
 impl<T> error::Error for CallError<T> {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::NotSent(error) => error.source(),
-            Self::NotReceived(error) => Some(error),
+            Self::NotReceived(error) => error.source(),
             Self::NoAnswer => None,
         }
     }
 }
 
-/// Drops the request.
+/// Drops the request, and keeps the rest, a `CallError<()>`, inside of the error; but what the system said is returned as
+/// it is.
 impl<T> From<CallError<T>> for io::Error {
     fn from(error: CallError<T>) -> Self {
-        match error {
-            CallError::NotSent(error) => error.into(),
-            CallError::NotReceived(error) => error.into(),
-            CallError::NoAnswer => Self::other(CallError::<()>::NoAnswer),
+        let kind = match &error {
+            CallError::NotSent(error) => error.reason().io_kind(),
+            CallError::NotReceived(error) => error.io_kind(),
+            CallError::NoAnswer => Some(io::ErrorKind::Other),
+        };
+        match (kind, error) {
+            (Some(kind), error) => Self::new(kind, error.without_request()),
+            (None, CallError::NotSent(error)) => error.into(),
+            (None, CallError::NotReceived(error)) => error.into(),
+            (None, CallError::NoAnswer) => Self::other(CallError::<()>::NoAnswer),
         }
     }
 }

@@ -107,6 +107,50 @@ impl RecvError {
         }
     }
 
+    /// Whether the peer is gone, in whichever way: it has closed, was reset, has ended, or closed in the middle of a message.
+    ///
+    /// Not everything that is [final](Self::is_final) is: a peer that breaks the protocol is still there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (ours, theirs) = streampipe::RawChannel::pair()?;
+    /// assert!(!ours.try_recv().unwrap_err().is_disconnected());
+    /// drop(theirs);
+    /// assert!(ours.recv().unwrap_err().is_disconnected());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_disconnected(&self) -> bool {
+        match self {
+            Self::Closed | Self::Reset | Self::PeerGone(_) | Self::Torn(_) => true,
+            Self::Io(error) => crate::is_disconnected(error),
+            _ => false,
+        }
+    }
+
+    /// The kind of the [`io::Error`] it becomes; `None` if it is one.
+    pub(super) fn io_kind(&self) -> Option<io::ErrorKind> {
+        let kind = match self {
+            Self::Empty => io::ErrorKind::WouldBlock,
+            Self::TimedOut => io::ErrorKind::TimedOut,
+            Self::Closed | Self::Torn(_) => io::ErrorKind::UnexpectedEof,
+            Self::Reset => io::ErrorKind::ConnectionReset,
+            Self::PeerGone(_) => io::ErrorKind::ConnectionAborted,
+            Self::TooLarge(_)
+            | Self::Malformed(_)
+            | Self::UnexpectedFds { .. }
+            | Self::WrongFd(_) => io::ErrorKind::InvalidData,
+            #[cfg(feature = "serde")]
+            Self::Undecodable(_) => io::ErrorKind::InvalidData,
+            Self::NoRoom { .. } | Self::FdsLost { .. } | Self::Unclaimed { .. } => {
+                io::ErrorKind::Other
+            }
+            Self::Io(_) => return None,
+        };
+        Some(kind)
+    }
+
     /// Whether it is about one message, which its sender is told of if it was a request: the next may be better.
     #[cfg(feature = "serde")]
     pub(crate) fn is_of_one_message(&self) -> bool {
@@ -173,30 +217,18 @@ impl error::Error for RecvError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::Io(error) => error.source(),
+            Self::WrongFd(wrong) => wrong.source(),
             _ => None,
         }
     }
 }
 
+/// Keeps it inside of the error; but what the system said is returned as it is.
 impl From<RecvError> for io::Error {
     fn from(error: RecvError) -> Self {
-        let kind = match error {
-            RecvError::Empty => io::ErrorKind::WouldBlock,
-            RecvError::TimedOut => io::ErrorKind::TimedOut,
-            RecvError::Closed | RecvError::Torn(_) => io::ErrorKind::UnexpectedEof,
-            RecvError::Reset => io::ErrorKind::ConnectionReset,
-            RecvError::PeerGone(_) => io::ErrorKind::ConnectionAborted,
-            RecvError::TooLarge(_)
-            | RecvError::Malformed(_)
-            | RecvError::UnexpectedFds { .. }
-            | RecvError::WrongFd(_) => io::ErrorKind::InvalidData,
-            #[cfg(feature = "serde")]
-            RecvError::Undecodable(_) => io::ErrorKind::InvalidData,
-            RecvError::NoRoom { .. } | RecvError::FdsLost { .. } | RecvError::Unclaimed { .. } => {
-                io::ErrorKind::Other
-            }
-            RecvError::Io(error) => return error,
-        };
-        Self::new(kind, error)
+        match (error.io_kind(), error) {
+            (_, RecvError::Io(error)) => error,
+            (kind, error) => Self::new(kind.unwrap_or(io::ErrorKind::Other), error),
+        }
     }
 }

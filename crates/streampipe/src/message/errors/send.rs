@@ -63,6 +63,12 @@ impl<T> SendError<T> {
         &self.reason
     }
 
+    /// Whether the peer is gone, as [`SendReason::is_disconnected`].
+    #[must_use]
+    pub fn is_disconnected(&self) -> bool {
+        self.reason.is_disconnected()
+    }
+
     /// Takes the message back.
     #[must_use]
     pub fn into_inner(self) -> T {
@@ -77,6 +83,33 @@ impl<T> SendError<T> {
 }
 
 impl SendReason {
+    /// Whether the peer is gone, in whichever way: it reads no more, has closed, or has ended; or our direction was shut
+    /// down.
+    #[must_use]
+    pub fn is_disconnected(&self) -> bool {
+        match self {
+            Self::Closed | Self::PeerGone(_) => true,
+            Self::Io(error) => crate::is_disconnected(error),
+            _ => false,
+        }
+    }
+
+    /// The kind of the [`io::Error`] it becomes; `None` if it is one.
+    pub(super) fn io_kind(&self) -> Option<io::ErrorKind> {
+        let kind = match self {
+            Self::Full => io::ErrorKind::WouldBlock,
+            Self::TimedOut => io::ErrorKind::TimedOut,
+            Self::Closed => io::ErrorKind::BrokenPipe,
+            Self::PeerGone(_) => io::ErrorKind::ConnectionAborted,
+            Self::Fd(_) | Self::RefusedFd(_) => io::ErrorKind::InvalidInput,
+            #[cfg(feature = "serde")]
+            Self::Unencodable(_) => io::ErrorKind::InvalidInput,
+            Self::FdsRefused => io::ErrorKind::PermissionDenied,
+            Self::Io(_) => return None,
+        };
+        Some(kind)
+    }
+
     /// What the system said when this end was written to.
     pub(in crate::message) fn from_end(error: io::Error) -> Self {
         let inside = error.get_ref();
@@ -129,35 +162,42 @@ impl<T> fmt::Debug for SendError<T> {
 }
 
 /// What is inside is said by the text itself, and is not a source of its own.
-impl<T> error::Error for SendError<T> {
+impl error::Error for SendReason {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match &self.reason {
-            SendReason::Io(error) => error.source(),
+        match self {
+            Self::Io(error) => error.source(),
+            Self::RefusedFd(refused) => refused.source(),
             _ => None,
         }
     }
 }
 
-impl From<SendReason> for io::Error {
-    fn from(reason: SendReason) -> Self {
-        let kind = match reason {
-            SendReason::Full => io::ErrorKind::WouldBlock,
-            SendReason::TimedOut => io::ErrorKind::TimedOut,
-            SendReason::Closed => io::ErrorKind::BrokenPipe,
-            SendReason::PeerGone(_) => io::ErrorKind::ConnectionAborted,
-            SendReason::Fd(_) | SendReason::RefusedFd(_) => io::ErrorKind::InvalidInput,
-            #[cfg(feature = "serde")]
-            SendReason::Unencodable(_) => io::ErrorKind::InvalidInput,
-            SendReason::FdsRefused => io::ErrorKind::PermissionDenied,
-            SendReason::Io(error) => return error,
-        };
-        Self::new(kind, SendError::new((), reason))
+/// As of its reason.
+impl<T> error::Error for SendError<T> {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.reason.source()
     }
 }
 
-/// Drops the message.
+/// Keeps it inside of the error; but what the system said is returned as it is.
+impl From<SendReason> for io::Error {
+    fn from(reason: SendReason) -> Self {
+        match (reason.io_kind(), reason) {
+            (_, SendReason::Io(error)) => error,
+            (kind, reason) => Self::new(kind.unwrap_or(io::ErrorKind::Other), reason),
+        }
+    }
+}
+
+/// Drops the message, and keeps the rest, a `SendError<()>`, inside of the error; but what the system said is returned as
+/// it is.
 impl<T> From<SendError<T>> for io::Error {
     fn from(error: SendError<T>) -> Self {
-        error.reason.into()
+        match (error.reason.io_kind(), error.reason) {
+            (_, SendReason::Io(error)) => error,
+            (kind, reason) => {
+                Self::new(kind.unwrap_or(io::ErrorKind::Other), SendError::new((), reason))
+            }
+        }
     }
 }

@@ -18,6 +18,8 @@ mod shapes;
 mod spoiled;
 // Several threads on one end: one of them reads for all.
 mod waiters;
+// A descriptor that is taken out of a value while it is sent.
+mod taken;
 // Channels inside of values.
 mod travel;
 // What postcard cannot say.
