@@ -88,17 +88,25 @@ pub fn exit_now(code: i32) -> ! {
 /// How long a thread that is on its way out of the kernel is waited for.
 const LEAVING: Duration = Duration::from_secs(10);
 
+/// How long other threads are waited for if nobody tells whether they are on their way out.
+const UNKNOWN: Duration = Duration::from_millis(100);
+
 /// Whether the calling thread is the only one, once those that are ending have ended.
 ///
 /// `pthread_join` returns before the kernel has taken the thread off its list: under load, a plain
 /// look right after a join was wrong in one of fifty runs. A thread on its way out holds no lock.
 fn is_single_threaded_soon() -> io::Result<bool> {
-    let deadline = Instant::now() + LEAVING;
+    let start = Instant::now();
     loop {
         if is_single_threaded()? {
             return Ok(true);
         }
-        if !others_are_leaving()? || Instant::now() >= deadline {
+        let patience = match others_are_leaving() {
+            Some(true) => LEAVING,
+            Some(false) => Duration::ZERO,
+            None => UNKNOWN,
+        };
+        if start.elapsed() >= patience {
             // A last look: they may have gone between the two questions.
             return is_single_threaded();
         }
@@ -107,12 +115,13 @@ fn is_single_threaded_soon() -> io::Result<bool> {
 }
 
 /// Whether every other thread has begun to exit, which the kernel notes before it lets a join
-/// return: `PF_EXITING` in the flags of `/proc/self/task/TID/stat` (`proc_pid_stat(5)`).
-fn others_are_leaving() -> io::Result<bool> {
+/// return: `PF_EXITING` in the flags of `/proc/self/task/TID/stat` (`proc_pid_stat(5)`). `None` where
+/// `/proc` does not tell.
+fn others_are_leaving() -> Option<bool> {
     const PF_EXITING: u64 = 4;
     let own = rustix::thread::gettid().as_raw_nonzero().to_string();
-    for task in std::fs::read_dir("/proc/self/task")? {
-        let task = task?;
+    for task in std::fs::read_dir("/proc/self/task").ok()? {
+        let task = task.ok()?;
         if task.file_name() == own.as_str() {
             continue;
         }
@@ -122,10 +131,10 @@ fn others_are_leaving() -> io::Result<bool> {
         let flags = text.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(6));
         let flags: u64 = flags.and_then(|flags| flags.parse().ok()).unwrap_or(0);
         if flags & PF_EXITING == 0 {
-            return Ok(false);
+            return Some(false);
         }
     }
-    Ok(true)
+    Some(true)
 }
 
 /// Whether the calling thread is the only one of its process.
@@ -136,7 +145,7 @@ fn others_are_leaving() -> io::Result<bool> {
 ///
 /// # Errors
 ///
-/// If neither the call nor `/proc` tells.
+/// `Unsupported` if neither the call nor `/proc` tells.
 pub fn is_single_threaded() -> io::Result<bool> {
     // `CLONE_THREAD` is not among rustix's flags: elsewhere it would unshare something.
     let clone_thread = UnshareFlags::from_bits_retain(libc::CLONE_THREAD as u32);
@@ -145,7 +154,16 @@ pub fn is_single_threaded() -> io::Result<bool> {
     match unsafe { rustix::thread::unshare_unsafe(clone_thread) } {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::INVAL) => Ok(threads().is_ok_and(|threads| threads == 1)),
-        Err(_) => Ok(threads()? == 1),
+        Err(errno) => match threads() {
+            Ok(threads) => Ok(threads == 1),
+            Err(error) => {
+                let text = format!(
+                    "cannot tell whether this process has other threads: unshare: {errno}; \
+                     /proc/self/task: {error}"
+                );
+                Err(io::Error::new(io::ErrorKind::Unsupported, text))
+            }
+        },
     }
 }
 

@@ -19,6 +19,8 @@ mod dying;
 mod hostile;
 /// A sender of messages killed at any moment.
 mod messages;
+/// Calls about processes that a kernel or a filter refuses.
+mod refused;
 /// What reviews found.
 mod reviewed;
 /// Rings across a fork.
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         .chain(messages::TESTS)
         .chain(zygote::TESTS)
         .chain(zygote_end::TESTS)
+        .chain(refused::TESTS)
         .chain(zygote_signals::TESTS)
         .chain(reviewed::TESTS)
         .chain(ring::TESTS)

@@ -17,7 +17,6 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("a_worker_ignores_what_its_parent_ignored_at_the_start", ignores),
     ("a_worker_does_with_signals_what_its_parent_did_at_the_start", same_dispositions),
     ("workers_are_signalled_where_pidfd_send_signal_is_refused", refused_pidfd_signals),
-    ("a_refused_pidfd_open_is_an_error_that_leaves_nothing", refused_pidfd_open),
 ];
 
 const HANG: Duration = Duration::from_secs(60);
@@ -176,28 +175,4 @@ fn refused_pidfd_signals() {
     let pidfd = worker.pidfd().try_clone_to_owned().expect("a duplicate");
     drop(worker);
     assert!(support::readable_within(pidfd.as_fd(), HANG), "it read the end");
-}
-
-fn refused_pidfd_open() {
-    const PATH: &str = "forks::a_refused_pidfd_open_is_an_error_that_leaves_nothing";
-    if std::env::var_os("IT_IS_REFUSED").is_none() {
-        if !support::has_program("strace", "a refused pidfd_open") {
-            return;
-        }
-        for error in ["EPERM", "ENOSYS"] {
-            let inject = format!("inject=pidfd_open:error={error}");
-            let quiet = ["env", "IT_IS_REFUSED=1", "strace", "-f", "-qq", "-o", "/dev/null"];
-            let ran = support::rerun(PATH, &[&quiet[..], &["-e", &inject]].concat());
-            assert!(ran.status.success(), "{error}: {}", ran.output);
-        }
-        return;
-    }
-    // The harness shows that neither leaves a child or a descriptor.
-    let before = dispositions("self");
-    let refused = |error: std::io::Error| {
-        assert!(matches!(error.raw_os_error(), Some(1 | 38)), "{error}");
-    };
-    refused(streampipe::fork().expect_err("a child is held by its pidfd"));
-    refused(Zygote::start(work).expect_err("it watches its parent by a pidfd"));
-    assert_eq!(dispositions("self"), before, "signals were left blocked");
 }

@@ -8,7 +8,7 @@ use streampipe::join::{Ending, Join};
 use streampipe::os::linux::ChildExt;
 use streampipe::{Command, StopSchedule};
 
-use super::helpers::{HANG, LeftBehind, await_end, eventually, path_of, sh};
+use super::helpers::{LeftBehind, await_end, eventually, path_of, sh};
 use crate::support;
 
 /// Runs the body with this injected by `strace`, in a process of its own.
@@ -87,34 +87,6 @@ fn joined_programs_are_ended_in_time_where_pidfd_send_signal_is_refused() {
             assert!(matches!(ended.how, Ending::Signaled { signal: 15, .. }), "{ended:?}");
         }
     });
-}
-
-/// Every second call fails: the one by a pidfd, and not the one by the number that comes after it.
-const NO_WAITS_BY_PIDFD: [&str; 1] = ["waitid:error=EINVAL:when=1+2"];
-
-#[test]
-fn a_kernel_that_cannot_wait_by_pidfd_waits_by_number() {
-    injected(
-        path_of!(a_kernel_that_cannot_wait_by_pidfd_waits_by_number),
-        &NO_WAITS_BY_PIDFD,
-        || {
-            let mut child = sh("read line <&3; exit 7").spawn().expect("it starts");
-            assert_eq!(child.try_wait().expect("it can be asked"), None);
-            assert_eq!(child.wait().expect("a status").code(), Some(7));
-            assert_eq!(child.wait().expect("the same again").code(), Some(7));
-
-            let mut child = sh("exit 8").spawn().expect("it starts");
-            let ended = child.wait_timeout(HANG).expect("a status").expect("in time");
-            assert_eq!(ended.code(), Some(8));
-
-            let child = Command::new("true").spawn().expect("it starts");
-            await_end(&child);
-            drop(child);
-            // An odd one out, so that the harness's own look for children is not the one that fails.
-            let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-            let _ = waitid(WaitId::All, look);
-        },
-    );
 }
 
 /// What is in a group is found in `/proc`.
