@@ -8,6 +8,8 @@ mod support;
 mod after_clone;
 /// Control messages: arbitrary bytes, and the layout the kernel uses.
 mod cmsg;
+/// A debugger's breakpoints beside starts.
+mod debugger;
 /// What kind of thing a descriptor is, and who is asked.
 mod describe;
 /// What older kernels do not know.

@@ -8,7 +8,7 @@ use super::{ARGUMENTS, PART, answer, answer_of, binary, worker};
 use crate::support::{self, tests_alone};
 
 /// Says a line to the child, hears it back, and returns the child's answer.
-fn talk(command: &mut Command) -> String {
+pub(super) fn talk(command: &mut Command) -> String {
     let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
     child.stream().write_all(b"job\n").expect("it listens");
     let mut heard = String::new();

@@ -17,6 +17,8 @@ mod parts;
 mod refused;
 /// Ends of a ring, whose memory comes over them, or something else does.
 mod rings;
+/// Sockets that have no cookie.
+mod without_cookies;
 
 /// Says which part a child plays.
 const PART: &str = "STREAMPIPE_TEST_PART";

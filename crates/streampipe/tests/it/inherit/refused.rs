@@ -10,14 +10,14 @@ use super::{VARIABLE, answer_of, answer_of_foreign, foreign_worker, worker};
 use crate::support::tests_alone;
 
 /// A pair whose first end has said all it will, so that who adopts the second does not wait.
-fn silent_pair() -> (Stream, Stream) {
+pub(super) fn silent_pair() -> (Stream, Stream) {
     let (ours, theirs) = pair().expect("a pair");
     ours.shutdown(Shutdown::Write).expect("its peer is there");
     (ours, theirs)
 }
 
 /// What a child answers that finds this socket as its descriptor 3, and this in the variable.
-fn told(end: &Stream, value: &OsStr) -> String {
+pub(super) fn told(end: &Stream, value: &OsStr) -> String {
     // With its own end on its standard descriptors, the child gets no other variable.
     answer_of(worker("adopt").on_stdio().inherit(end.as_fd(), 3).env(VARIABLE, value))
 }

@@ -8,14 +8,22 @@
 
 /// A known peer dies while a call waits for it.
 mod death;
+/// Where a child gets a copy of the memory.
+mod emulated;
 /// `stop`, `wait`, `drop` and `signal`.
 mod ending;
 /// Supplementary groups of a child with another user.
 mod groups;
+/// Children that are slow, or stopped, on the way to their program.
+mod held_up;
 /// What these tests share.
 pub(crate) mod helpers;
 /// Too few descriptors or processes, and statuses that nobody keeps.
 mod limits;
+/// Which file a name means to another user.
+mod lookup;
+/// Kernels, filters and C libraries that lack something.
+mod old_kernels;
 /// Each descriptor under its number.
 mod placing;
 /// The process group that a child leads.
@@ -26,8 +34,12 @@ mod refused;
 mod reviewed;
 /// As `std::process::Command` does.
 mod std_like;
+/// Each step that fails is told as that step.
+mod steps;
 /// Nothing else is inherited.
 mod strays;
+/// Other kernels, emulators and C libraries.
+pub(crate) mod system;
 /// `Ok` means that it runs; an error leaves nothing.
 mod truth;
 /// A command and its child as values: how one is shown, how the other is taken apart.
