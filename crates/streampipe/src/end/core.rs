@@ -31,6 +31,7 @@ use super::watch::Life;
 use super::watch::Watch;
 use super::{ConvertError, FdError};
 use crate::call::{Family, Type};
+use crate::policy::FdPolicy;
 use crate::ring::{Cut, Line, Ring, Taking, Wait};
 
 /// The most buffers one call takes (`UIO_MAXIOV`); the rest waits for the next call, as in std.
@@ -233,6 +234,16 @@ impl End {
         Ok(())
     }
 
+    /// From now on, takes such descriptors alone.
+    pub(crate) fn accept_fds(&self, policy: FdPolicy) {
+        self.side().accept(policy);
+    }
+
+    /// Which descriptors are taken, if not all.
+    pub(crate) fn accepted_fds(&self) -> Option<&FdPolicy> {
+        self.side().accepted()
+    }
+
     pub(super) fn allow_self(&self) {
         self.side().allow_self();
     }
@@ -293,7 +304,22 @@ impl End {
         Err(self.keep_for_later(buffers, received))
     }
 
+    /// Receives bytes and descriptors, if these are such as are accepted. Else all of them close, and the bytes come again.
     pub(crate) fn recv_fds(
+        &self,
+        buffer: &mut [u8],
+        waiting: Waiting,
+    ) -> io::Result<(usize, Vec<OwnedFd>)> {
+        let (len, mut fds) = self.recv_any_fds(buffer, waiting)?;
+        let checked = self.accepted_fds().map_or(Ok(()), |policy| policy.check_incoming(&mut fds));
+        if let Err(wrong) = checked {
+            self.put_back(buffer[..len].to_vec());
+            return Err(wrong.into());
+        }
+        Ok((len, fds))
+    }
+
+    fn recv_any_fds(
         &self,
         buffer: &mut [u8],
         waiting: Waiting,

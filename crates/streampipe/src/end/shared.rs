@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::held::Held;
+use crate::policy::FdPolicy;
 
 /// The state of a pair made here, or of one adopted end (then the second side stays unused).
 #[derive(Debug, Default)]
@@ -66,6 +67,8 @@ pub(super) struct Side {
     /// A reset came before the data it belongs behind (kernel trap C4).
     reset: AtomicBool,
     refusal: AtomicU8,
+    /// Which descriptors are taken; all, if it is not set.
+    accepted: OnceLock<FdPolicy>,
     allows_self: AtomicBool,
 }
 
@@ -157,6 +160,16 @@ impl Side {
 
     pub(super) fn refuse(&self, how: Refusal) {
         self.refusal.store(how as u8, Relaxed);
+    }
+
+    /// Takes such descriptors alone. Said once, before anything is received.
+    pub(super) fn accept(&self, policy: FdPolicy) {
+        // A second one changes nothing.
+        let _ = self.accepted.set(policy);
+    }
+
+    pub(super) fn accepted(&self) -> Option<&FdPolicy> {
+        self.accepted.get()
     }
 
     pub(super) fn allow_self(&self) {

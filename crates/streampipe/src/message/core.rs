@@ -65,10 +65,14 @@ struct Settings {
 }
 
 impl Settings {
-    /// For the end of a child that is not trusted.
-    fn wary() -> Self {
-        let policy = Arc::new(FdPolicy::new().untrusted_peer());
-        Self { budget: Budget::small(), policy, ..Self::default() }
+    /// What this end starts with: careful if its peer is not trusted.
+    fn of(end: &End) -> Self {
+        let policy = end.accepted_fds().cloned().unwrap_or_default();
+        if end.is_wary() {
+            let policy = Arc::new(policy.untrusted_peer());
+            return Self { budget: Budget::small(), policy, ..Self::default() };
+        }
+        Self { policy: Arc::new(policy), ..Self::default() }
     }
 }
 
@@ -77,7 +81,7 @@ impl Core {
         end.stop_attesting();
         // As much as there is will do.
         let _ = end.make_room(SEND_ROOM);
-        let settings = if end.is_wary() { Settings::wary() } else { Settings::default() };
+        let settings = Settings::of(&end);
         let send_room = end.send_room();
         Self {
             carrier: Carrier { end, carries },

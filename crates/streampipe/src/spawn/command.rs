@@ -8,7 +8,7 @@ use streampipe_sys::spawn::{Group, Identity, Limit};
 use super::inheritable::Inheritable;
 use super::source::Source;
 use super::{Resource, Stdio};
-use crate::{Builder, Engine, Wait};
+use crate::{Builder, Engine, FdPolicy, FdRule, Wait};
 
 /// The number of the child's end, if no other is chosen.
 const DEFAULT_FD: i32 = 3;
@@ -69,6 +69,8 @@ pub struct Command {
     pub(super) death_signal: Option<i32>,
     pub(super) no_new_privileges: bool,
     pub(super) refuses_fds: bool,
+    /// Which descriptors are taken from the child, whether it is trusted or not.
+    pub(super) accepted_fds: Option<FdPolicy>,
     pub(super) timeout: Option<Duration>,
     pub(super) attests: bool,
 }
@@ -118,6 +120,7 @@ impl Command {
             death_signal: None,
             no_new_privileges: false,
             refuses_fds: false,
+            accepted_fds: None,
             timeout: None,
             attests: false,
         }
@@ -402,8 +405,8 @@ impl Command {
 
     /// Says that the child is not to be trusted.
     ///
-    /// Its descriptors are refused from before it starts ([`Stream::refuse_fds`](crate::Stream::refuse_fds)),
-    /// every call on our end has a deadline ([`UNTRUSTED_TIMEOUT`](Self::UNTRUSTED_TIMEOUT), which
+    /// Its descriptors are refused from before it starts ([`Stream::refuse_fds`](crate::Stream::refuse_fds)), but for those
+    /// that [`accept_fds`](Self::accept_fds) names, every call on our end has a deadline ([`UNTRUSTED_TIMEOUT`](Self::UNTRUSTED_TIMEOUT), which
     /// [`set_read_timeout`](crate::Stream::set_read_timeout) and its sibling change), a channel over it takes little ([`Budget::small`](crate::Budget::small)) and sends it neither
     /// directories nor devices ([`FdPolicy::untrusted_peer`](crate::FdPolicy::untrusted_peer)), and it cannot gain
     /// rights by `exec`.
@@ -415,6 +418,37 @@ impl Command {
         self.refuses_fds = true;
         self.no_new_privileges = true;
         self.timeout = Some(Self::UNTRUSTED_TIMEOUT);
+        self
+    }
+
+    /// Takes such descriptors from the child, and no others; said again, such descriptors, too.
+    ///
+    /// What an [untrusted](Self::untrusted) child may return: the sealed memory of a decoder, for example. Without this, an
+    /// untrusted child may return none, and any other child whatever it likes.
+    ///
+    /// A receive that meets another descriptor closes it, with all that came together with it, and says which it was and
+    /// what it is: [`recv_fds`](crate::Stream::recv_fds) by an error with a [`WrongFd`](crate::WrongFd) inside, after which
+    /// the bytes can be read; a channel, whose [policy](crate::Channel::set_policy) this is to begin with, by
+    /// [`RecvError::WrongFd`](crate::RecvError::WrongFd) in the message's place.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// // Not run: it needs a decoder.
+    /// use streampipe::{Command, FdRule, Seals};
+    ///
+    /// let mut child = Command::new("decoder")
+    ///     .untrusted()
+    ///     .accept_fds(FdRule::memfd().sealed(Seals::SHRINK | Seals::WRITE))
+    ///     .spawn()?;
+    /// // The pixels, which nobody changes any more; whatever else comes is an error.
+    /// let (_, fds) = child.stream().recv_fds(&mut [0; 64])?;
+    /// # drop(fds);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn accept_fds(&mut self, rule: FdRule) -> &mut Self {
+        let policy = self.accepted_fds.take().unwrap_or_default();
+        self.accepted_fds = Some(policy.accept(rule));
         self
     }
 

@@ -144,8 +144,10 @@ fn pair_for(command: &Command) -> Result<Pair, StepError> {
     } else {
         Stream::pair().map_err(at(SpawnStep::Pair))?
     };
-    if command.refuses_fds {
-        ours.refuse_fds().map_err(at(SpawnStep::Options))?;
+    match &command.accepted_fds {
+        Some(policy) => ours.end.accept_fds(policy.clone()),
+        None if command.refuses_fds => ours.refuse_fds().map_err(at(SpawnStep::Options))?,
+        None => {}
     }
     if command.attests {
         ours.attest().map_err(at(SpawnStep::Options))?;

@@ -8,6 +8,8 @@ mod by_hand;
 mod calls;
 // Children, who serve, are not trusted, or die.
 mod children;
+// An untrusted child that may return some descriptors.
+mod decoder;
 // Each error, deadlines, and values that misbehave.
 mod errors;
 // Which descriptors come and go, and what a budget keeps out.
