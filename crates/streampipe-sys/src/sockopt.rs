@@ -5,6 +5,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use libc::{c_int, c_void, socklen_t};
+use rustix::io::Errno;
 use rustix::net::sockopt;
 
 /// `SO_PASSRIGHTS`, Linux 6.16 and later (`include/uapi/asm-generic/socket.h`).
@@ -39,10 +40,19 @@ pub struct SocketKind {
 /// `ENOTSOCK` if the descriptor is no socket at all.
 pub fn socket_kind(fd: impl AsFd) -> io::Result<SocketKind> {
     let fd = fd.as_fd();
+    let domain = match sockopt::socket_domain(fd) {
+        // Emulated kernels do not know all options. The socket's own address has the same number.
+        Err(Errno::NOPROTOOPT) => rustix::net::getsockname(fd)?.address_family(),
+        domain => domain?,
+    };
+    let listens = match sockopt::socket_acceptconn(fd) {
+        Err(Errno::NOPROTOOPT) => false,
+        listens => listens?,
+    };
     Ok(SocketKind {
-        domain: i32::from(sockopt::socket_domain(fd)?.as_raw()),
+        domain: i32::from(domain.as_raw()),
         kind: i32::try_from(sockopt::socket_type(fd)?.as_raw()).unwrap_or(-1),
-        listens: sockopt::socket_acceptconn(fd)?,
+        listens,
     })
 }
 
@@ -95,9 +105,19 @@ pub fn set_recv_buffer_size(fd: impl AsFd, bytes: usize) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// `ENOPROTOOPT` before Linux 6.16, `EOPNOTSUPP` if the socket is not `AF_UNIX`.
+/// `ENOPROTOOPT` before Linux 6.16, and if the kernel takes the option without a word and does not keep it, as an
+/// emulated one may; `EOPNOTSUPP` if the socket is not `AF_UNIX`.
 pub fn refuse_rights(fd: BorrowedFd<'_>) -> io::Result<()> {
-    set(fd, SO_PASSRIGHTS, 0)
+    set(fd, SO_PASSRIGHTS, 0)?;
+    if get(fd, SO_PASSRIGHTS)? == 0 { Ok(()) } else { Err(Errno::NOPROTOOPT.into()) }
+}
+
+/// Whether the error of an option says that there is no such option: of an older or emulated kernel, or of a filter of
+/// system calls.
+#[must_use]
+pub fn is_unknown_option(error: &io::Error) -> bool {
+    let unknown = [libc::ENOPROTOOPT, libc::EINVAL, libc::EPERM, libc::EACCES, libc::ENOSYS];
+    error.raw_os_error().is_some_and(|errno| unknown.contains(&errno))
 }
 
 /// Whether the kernel says with each message who sent it (`SO_PASSCRED`).
@@ -133,6 +153,23 @@ fn set(fd: BorrowedFd<'_>, option: c_int, value: c_int) -> io::Result<()> {
         )
     };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Reads an option of the socket level that rustix does not know.
+fn get(fd: BorrowedFd<'_>, option: c_int) -> io::Result<c_int> {
+    let mut value: c_int = -1;
+    let mut length = size_of::<c_int>() as socklen_t;
+    // SAFETY: the pointers are to `value` and its length, which outlive the call.
+    let done = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw mut value).cast::<c_void>(),
+            &raw mut length,
+        )
+    };
+    if done == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Ends one or both directions of the socket, for all descriptors that refer to it.

@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::process::{Resource, getrlimit};
+use rustix::process::Resource;
 
 use crate::fd;
 
@@ -47,16 +47,42 @@ pub fn look_for_room(count: usize, like: impl AsFd) -> io::Result<()> {
     })
 }
 
-/// The most descriptors that this process can ever have open without more rights (the hard `RLIMIT_NOFILE`).
+/// The most descriptors that this process can ever have open without more rights (the hard `RLIMIT_NOFILE`), as far as
+/// that is known.
 #[must_use]
 pub fn hard_limit() -> u64 {
-    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
+    limits(Resource::Nofile).map_or(u64::MAX, |it| it.hard)
 }
 
 /// How many more can be opened at least, if that is known. (Since Linux 6.2 the size of `/proc/self/fd` is how many
 /// are open; before, it is 0.)
 fn count_room() -> Option<u64> {
     let open = u64::try_from(rustix::fs::stat("/proc/self/fd").ok()?.st_size).ok()?;
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let limit = limits(Resource::Nofile)?.soft;
     if open == 0 { None } else { Some(limit.saturating_sub(open)) }
+}
+
+/// A limit on a resource; [`u64::MAX`] is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Limits {
+    /// What is enforced.
+    pub(crate) soft: u64,
+    /// What `soft` can be raised to.
+    pub(crate) hard: u64,
+}
+
+/// Returns the limit of this process; `None` if a filter refuses the question.
+///
+/// rustix's `getrlimit` takes it for granted that there is an answer, and panics or returns uninitialised memory. Makes
+/// one system call, and allocates nothing.
+#[must_use]
+pub(crate) fn limits(resource: Resource) -> Option<Limits> {
+    let mut limits = Limits { soft: 0, hard: 0 };
+    let unchanged = std::ptr::null::<Limits>();
+    // SAFETY: the last pointer is to what the kernel calls `struct rlimit64`: two numbers of 64 bits, soft and hard.
+    let asked = unsafe {
+        libc::syscall(libc::SYS_prlimit64, 0, resource as u32, unchanged, &raw mut limits)
+    };
+    (asked == 0).then_some(limits)
 }

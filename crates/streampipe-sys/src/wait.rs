@@ -220,7 +220,10 @@ fn poll_each(
     timeout: Option<&Timespec>,
 ) -> Result<usize, Errno> {
     match poll(watched, timeout) {
-        Err(Errno::INVAL) => select_each(wanted, seen, timeout),
+        // More than the limit allows, or a filter that knows the other call only.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::PERM | Errno::ACCESS) => {
+            select_each(wanted, seen, timeout)
+        }
         done => {
             for (seen, polled) in seen.iter_mut().zip(watched) {
                 *seen = polled.revents();

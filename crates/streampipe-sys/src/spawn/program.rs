@@ -8,7 +8,7 @@ use std::ptr;
 
 use libc::{c_char, c_int, c_void};
 use rustix::fs::{Access, FileType, Mode, OFlags, RawDir, Timespec};
-use rustix::process::{Gid, Pid, Resource, Rlimit, Uid, getrlimit, setpgid, setrlimit, setsid};
+use rustix::process::{Gid, Pid, Resource, Rlimit, Uid, setpgid, setrlimit, setsid};
 use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::clone::{Report, Verdict};
@@ -16,6 +16,7 @@ use super::moves::Moves;
 use super::own_id::OwnId;
 use super::{Group, Identity, Image, Lookup, Setup, Step, SupplementaryGroups};
 use crate::signal::SignalSet;
+use crate::table::limits;
 
 /// The lowest number that is closed with the others: standard input, output and error stay.
 const FIRST_OTHER: u32 = 3;
@@ -219,7 +220,7 @@ const TRIED_NUMBERS: [u64; 2] = [1 << 16, 1 << 20];
 /// The same by trying all numbers: some 50 ns each.
 fn close_numbers_on_exec() {
     let [at_least, at_most] = TRIED_NUMBERS;
-    let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(at_most);
+    let limit = limits(Resource::Nofile).map_or(at_most, |it| it.hard);
     for number in 0..limit.max(at_least).min(at_most) as c_int {
         close_on_exec(number);
     }

@@ -12,6 +12,7 @@ use super::undumpable::Undumpable;
 use super::{Image, Limit, Resource, Setup, SpawnError, Step};
 use crate::fd::{LOWEST, duplicate};
 use crate::signal::SignalSet;
+use crate::table::limits;
 
 /// A child that has become the program.
 #[derive(Debug)]
@@ -125,7 +126,7 @@ fn is_traced() -> bool {
 /// before, for that takes rights.
 fn late_limits(setup: &Setup<'_>) -> Vec<bool> {
     let raises = |limit: &Limit| {
-        let now = rustix::process::getrlimit(limit.resource).maximum;
+        let now = limits(limit.resource).map(|now| now.hard).filter(|&now| now != u64::MAX);
         now.is_some_and(|now| limit.hard.is_none_or(|hard| hard > now))
     };
     let is_late = |limit: &Limit| {

@@ -375,3 +375,25 @@ pub(crate) fn behind_a_filter(path: &str, inject: &str, body: impl FnOnce()) {
     assert!(log.contains("(INJECTED)"), "nothing was injected");
     support::pass_on_skips(&ran.output);
 }
+
+const OPTIONS: &str = concat!(module_path!(), "::a_socket_is_known_where_options_are_not");
+
+/// An emulated kernel may not know `SO_DOMAIN` and `SO_ACCEPTCONN`: the first and the second question, or the third.
+#[test]
+fn a_socket_is_known_where_options_are_not() {
+    for which in ["when=1", "when=2", "when=3"] {
+        let inject = format!("inject=getsockopt:error=ENOPROTOOPT:{which}");
+        behind_a_filter(OPTIONS, &inject, || {
+            let (a, _b) = streampipe_sys::open::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0)
+                .expect("a pair");
+            match streampipe_sys::sockopt::socket_kind(&a) {
+                Ok(kind) => {
+                    assert_eq!((kind.domain, kind.kind), (libc::AF_UNIX, libc::SOCK_STREAM));
+                    assert!(!kind.listens);
+                }
+                // The type is what nobody can do without.
+                Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ENOPROTOOPT)),
+            }
+        });
+    }
+}

@@ -223,8 +223,8 @@ impl End {
         }
         match sockopt::refuse_rights(self.fd.as_fd()) {
             Ok(()) => {}
-            // Linux before 6.16: closing what arrives is all there is.
-            Err(error) if error.raw_os_error() == Some(numbers::ENOPROTOOPT) => return Ok(()),
+            // Linux before 6.16, or a filter: closing what arrives is all there is.
+            Err(error) if sockopt::is_unknown_option(&error) => return Ok(()),
             Err(error) => return Err(error),
         }
         // Of a ring, notes go on coming through the lifeline, and are asked for what came with them.

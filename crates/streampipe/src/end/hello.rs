@@ -3,7 +3,6 @@
 use std::io::{self, IoSliceMut};
 
 use streampipe_sys::message::Sender;
-use streampipe_sys::open::numbers;
 use streampipe_sys::sockopt;
 
 use super::core::End;
@@ -44,8 +43,8 @@ impl Stream {
     pub fn attest(&self) -> io::Result<()> {
         sockopt::attest_credentials(self.end.as_fd(), true)?;
         match sockopt::attest_pidfd(self.end.as_fd(), true) {
-            // Linux before 6.5.
-            Err(error) if error.raw_os_error() == Some(numbers::ENOPROTOOPT) => Ok(()),
+            // Linux before 6.5, or a filter.
+            Err(error) if sockopt::is_unknown_option(&error) => Ok(()),
             done => done,
         }
     }

@@ -216,10 +216,10 @@ impl End {
             return Err(PacketError::Empty.into());
         }
         let fds_queued = queue::fds_queued(self.as_fd()).unwrap_or(0);
-        if queue::bytes_queued(self.as_fd())? > 0 || fds_queued > 0 {
+        if queue::bytes_queued(self.as_fd()).unwrap_or(0) > 0 || fds_queued > 0 {
             return Ok(None);
         }
-        // Nothing is added any more. Where `/proc` does not tell of descriptors, one more look does.
+        // Nothing is added any more. Where the kernel does not tell what is queued, one more look does.
         match self.receive_packet(Waiting::Never, receive) {
             Ok(received) if says_nothing(&received) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

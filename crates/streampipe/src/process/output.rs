@@ -58,6 +58,9 @@ pub(super) fn collect(
     }
 }
 
+/// How much is read of what a process has left, if a filter refuses the question how much that is.
+const MOST_LEFT: u64 = 1 << 20;
+
 enum Place<'end> {
     Pipe(OwnedFd),
     Stream(&'end End),
@@ -116,9 +119,10 @@ impl<'end> Source<'end> {
     fn read_what_was_left(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         let Some(place) = &self.place else { return Ok(()) };
         let mut left = match place {
-            Place::Pipe(pipe) => queue::bytes_queued(pipe)?,
-            Place::Stream(end) => end.bytes_queued()?,
-        };
+            Place::Pipe(pipe) => queue::bytes_queued(pipe),
+            Place::Stream(end) => end.bytes_queued(),
+        }
+        .unwrap_or(MOST_LEFT);
         while left > 0 && self.place.is_some() {
             let most = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
             match self.step(&mut buffer[..most])? {

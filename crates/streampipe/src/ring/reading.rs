@@ -275,7 +275,8 @@ impl Ring {
         fds: usize,
     ) -> io::Result<()> {
         // At least one: what is no whole note must be looked at, too, and so must the end.
-        let notes = (queue::bytes_queued(line.fd)? / NOTE_LEN as u64).clamp(1, MOST_NOTES);
+        let queued = queue::bytes_queued(line.fd).unwrap_or(u64::MAX);
+        let notes = (queued / NOTE_LEN as u64).clamp(1, MOST_NOTES);
         for _ in 0..notes {
             match lifeline.listen(line.fd, fds) {
                 Ok(Heard::Note) => self.note_heard(),

@@ -481,7 +481,9 @@ impl Ring {
         if seen.hung_up {
             self.note_gone();
         }
-        Ok(if seen.readable { (queue::bytes_queued(line.fd)? / NOTE_LEN as u64).max(1) } else { 0 })
+        // Where a filter refuses the question, they are taken one by one.
+        let queued = || queue::bytes_queued(line.fd).unwrap_or(0);
+        Ok(if seen.readable { (queued() / NOTE_LEN as u64).max(1) } else { 0 })
     }
 
     fn take_notes(

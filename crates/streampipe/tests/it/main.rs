@@ -39,6 +39,8 @@ mod nothing;
 mod policy;
 /// `read_exact` within a timeout that is shorter than what it waits for.
 mod read_exact;
+/// Calls that are not answered.
+mod refused;
 /// Other libraries' defects, which we do not have.
 mod regression;
 /// Both directions at once.

@@ -61,9 +61,12 @@ impl ReadPipe {
     }
 }
 
+/// What a pipe holds, unless somebody has changed it.
+const USUAL_ROOM: u64 = 64 << 10;
+
 /// Reads as many bytes as are queued now, and no more: a peer that goes on writing does not keep this call.
 fn take_queued(pipe: BorrowedFd<'_>) -> Vec<u8> {
-    let queued = queue::bytes_queued(pipe).unwrap_or(0);
+    let queued = queue::bytes_queued(pipe).unwrap_or(USUAL_ROOM);
     let mut bytes = vec![0; usize::try_from(queued).unwrap_or(0)];
     let mut taken = 0;
     while taken < bytes.len() {
