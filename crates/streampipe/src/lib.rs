@@ -12,7 +12,14 @@
 //! | carry whole packets | [`SeqPacket`]; with its traps, [`Datagram`] |
 //! | pass descriptors | [`Stream::send_fds`], [`Stream::recv_fds`]; keep them out: [`Stream::refuse_fds`] |
 //! | say what a passed descriptor must be | [`FdRule`]; for all that come and go: [`FdPolicy`] |
-//! | send values with descriptors inside, and call | [`channel()`], [`Channel`], [`Fd`]; in tasks: `streampipe::tokio` |
+#![cfg_attr(
+    feature = "serde",
+    doc = "| send values with descriptors inside, and call | [`channel()`], [`Channel`], [`Fd`]; in tasks: `streampipe::tokio` |"
+)]
+#![cfg_attr(
+    not(feature = "serde"),
+    doc = "| send values with descriptors inside, and call | `channel`, with the feature `serde` |"
+)]
 //! | send whole messages of bytes and descriptors | [`RawChannel`], [`Budget`] |
 //! | read and write at once | [`copy_both`], [`Stream::into_split`] |
 //! | start a program that holds the other end | [`Command`], [`Child`]; in the program: [`inherited`] |

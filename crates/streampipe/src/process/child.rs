@@ -177,7 +177,7 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// [`StatusUnavailable`] inside if the child has ended and its status is not to be had.
+    /// [`StatusUnavailable`](crate::StatusUnavailable) inside if the child has ended and its status is not to be had.
     pub fn wait(&mut self) -> io::Result<ExitStatus> {
         self.end_our_direction();
         self.handle.wait()

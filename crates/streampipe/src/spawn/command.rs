@@ -428,7 +428,7 @@ impl Command {
     ///
     /// A receive that meets another descriptor closes it, with all that came together with it, and says which it was and
     /// what it is: [`recv_fds`](crate::Stream::recv_fds) by an error with a [`WrongFd`](crate::WrongFd) inside, after which
-    /// the bytes can be read; a channel, whose [policy](crate::Channel::set_policy) this is to begin with, by
+    /// the bytes can be read; a channel, whose [policy](crate::RawChannel::set_policy) this is to begin with, by
     /// [`RecvError::WrongFd`](crate::RecvError::WrongFd) in the message's place.
     ///
     /// # Examples
