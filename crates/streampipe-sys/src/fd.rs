@@ -57,3 +57,24 @@ pub fn duplicate_number(number: i32) -> io::Result<OwnedFd> {
 pub fn is_nonblocking(fd: impl AsFd) -> io::Result<bool> {
     Ok(rustix::fs::fcntl_getfl(fd)?.contains(rustix::fs::OFlags::NONBLOCK))
 }
+
+/// Duplicates the descriptor of this number, and lets no later program inherit it if it is at least
+/// [`LOWEST`].
+///
+/// # Errors
+///
+/// `EBADF` if it is not open for writing, `EMFILE` if the process has no free descriptor.
+pub fn take_for_writing(number: i32) -> io::Result<OwnedFd> {
+    let copy = duplicate_number(number)?;
+    let mode = rustix::fs::fcntl_getfl(&copy)? & rustix::fs::OFlags::ACCMODE;
+    if !matches!(mode, rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::RDWR) {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    if number >= LOWEST {
+        // SAFETY: a number and a flag; nothing in memory is touched.
+        if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(copy)
+}

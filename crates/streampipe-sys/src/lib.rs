@@ -27,6 +27,7 @@ pub mod fork;
 pub mod futex;
 pub mod generation;
 pub mod inherited;
+pub mod job;
 pub mod message;
 pub mod open;
 pub mod pipe;

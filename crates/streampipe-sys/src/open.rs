@@ -2,8 +2,10 @@
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::Path;
 
 use libc::c_int;
+use rustix::fs::{Mode, OFlags};
 
 use crate::fd::lift;
 
@@ -17,7 +19,7 @@ pub mod numbers {
         EAFNOSUPPORT, EINVAL, EOPNOTSUPP, EPROTONOSUPPORT, EPROTOTYPE, ESOCKTNOSUPPORT,
     };
     pub use libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTDIR, EPERM, EPIPE, ESRCH};
-    pub use libc::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM};
+    pub use libc::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGTERM};
     pub use libc::{
         SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM,
     };
@@ -52,8 +54,22 @@ pub fn socketpair(domain: c_int, kind: c_int, protocol: c_int) -> io::Result<(Ow
 ///
 /// Those of `open(2)`.
 pub fn null() -> io::Result<OwnedFd> {
-    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
-    lift(rustix::fs::open("/dev/null", flags, rustix::fs::Mode::empty())?)
+    lift(rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Creates or empties a file for writing, close-on-exec. Never waits for a reader of a named pipe.
+///
+/// # Errors
+///
+/// Those of `open(2)`; `ENXIO` for a named pipe that nobody reads.
+pub fn for_report(path: &Path) -> io::Result<OwnedFd> {
+    let (write, create) = (OFlags::WRONLY | OFlags::CLOEXEC, OFlags::CREATE | OFlags::TRUNC);
+    let flags = write | create | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = lift(rustix::fs::open(path, flags, Mode::from_raw_mode(0o666))?)?;
+    // Writes may wait. The description is this process's own.
+    let flags = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
 /// Makes a one-way pipe: the reading end, then the writing end.

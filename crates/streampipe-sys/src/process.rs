@@ -233,11 +233,16 @@ pub fn reap_by_id(pid: i32) -> io::Result<()> {
 
 /// The process group of a process, 0 for the caller's own.
 ///
+/// The group is 0 if its number means nothing in the caller's PID namespace.
+///
 /// # Errors
 ///
 /// `ESRCH`.
 pub fn group_of(pid: i32) -> io::Result<i32> {
-    Ok(rustix::process::getpgid(Pid::from_raw(pid))?.as_raw_nonzero().get())
+    // Not rustix's function, which takes the 0 for impossible.
+    // SAFETY: the call takes a number and touches no memory.
+    let group = unsafe { libc::getpgid(pid) };
+    if group < 0 { Err(io::Error::last_os_error()) } else { Ok(group) }
 }
 
 /// Waits by the pidfd, and by the number where the kernel cannot (`EINVAL` before Linux 5.4).
@@ -263,7 +268,7 @@ fn number_of(pidfd: BorrowedFd<'_>) -> io::Result<Pid> {
 }
 
 /// The status as `wait(2)` would have given it, which is what std's type is made of.
-fn exit_status(status: &WaitIdStatus) -> ExitStatus {
+pub(crate) fn exit_status(status: &WaitIdStatus) -> ExitStatus {
     let core = if status.dumped() { 0x80 } else { 0 };
     let raw = match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => (code & 0xff) << 8,

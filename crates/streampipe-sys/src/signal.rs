@@ -58,6 +58,11 @@ impl SignalSet {
         MaskGuard { before: self.set(), not_send: PhantomData }
     }
 
+    /// Takes these signals out of the calling thread's mask: what is pending comes now.
+    pub fn unblock(&self) {
+        self.mask(libc::SIG_UNBLOCK);
+    }
+
     pub(crate) fn as_raw(&self) -> *const libc::sigset_t {
         &raw const self.0
     }
