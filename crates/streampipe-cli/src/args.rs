@@ -45,13 +45,28 @@ pub(crate) struct JoinOptions {
     #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub(crate) fd: Option<i32>,
 
-    /// Say how each program ended, on standard error, also when both succeeded
+    /// Say how each program ended, also if this command succeeds
+    ///
+    /// Without it, only if this command does not exit with 0. The report goes to standard error.
     #[arg(long, conflicts_with = "quiet")]
     pub(crate) report: bool,
 
-    /// Report as one line of JSON on standard error, for machines
-    #[arg(long, conflicts_with = "quiet")]
-    pub(crate) json: bool,
+    /// Report as one line of JSON, to FILE, or in place of the words
+    ///
+    /// Always, and of wrong arguments, too. FILE is created or emptied first. The words go on as
+    /// without --json then.
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ""
+    )]
+    pub(crate) json: Option<OsString>,
+
+    /// What this command says goes to descriptor N, which the programs do not get, not to standard error
+    #[arg(long, value_name = "N", value_parser = report_number, allow_negative_numbers = true)]
+    pub(crate) report_fd: Option<i32>,
 
     /// No report, not even when a program failed
     #[arg(long)]
@@ -63,20 +78,16 @@ pub(crate) struct JoinOptions {
 
     /// End both after this time (SIGTERM) and exit with 124; as 1.5, 90s or 500ms
     ///
-    /// What the programs have started themselves goes on, and may hold their output open; a shell
-    /// that says `exec program` leaves nothing behind. 0 ends them at once.
+    /// What they have started ends with them: all whose parents lead to one of the two and, where there
+    /// is no terminal, all of their process group. At a terminal, what has lost its parent goes on.
+    /// 0 ends them at once.
     #[arg(long, value_name = "TIME", value_parser = duration, allow_negative_numbers = true)]
     pub(crate) timeout: Option<Duration>,
 
-    /// How long after the SIGTERM of a timeout SIGKILL follows
-    #[arg(
-        long,
-        value_name = "TIME",
-        value_parser = duration,
-        default_value = "2s",
-        allow_negative_numbers = true
-    )]
-    pub(crate) kill_after: Duration,
+    /// How long after SIGTERM SIGKILL follows: that of a timeout, 2s if this is not given, or one
+    /// that was passed on, never if this is not given
+    #[arg(long, value_name = "TIME", value_parser = duration, allow_negative_numbers = true)]
+    pub(crate) kill_after: Option<Duration>,
 
     /// The two programs with their arguments, with :: between them
     #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
@@ -86,9 +97,9 @@ pub(crate) struct JoinOptions {
 /// Whose status counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Rule {
-    /// The program that ended first
+    /// The program that ended first; as worst if it cannot be told
     First,
-    /// The program that ended last
+    /// The program that ended last; as worst if it cannot be told
     Last,
     /// The larger of the two codes
     Worst,
@@ -101,7 +112,7 @@ pub(crate) enum Rule {
 const EXIT_CODES: &str = "\
 Exit codes: 0 if both succeeded, else one program's by --exit (128+n for signal n); 124 for
 --timeout, 125 for a failure of this command, 126 and 127 for a program that cannot be executed or
-found.";
+found. If a signal to this command killed a program, this command dies of it, too.";
 
 const JOIN_NOTES: &str = "\
 Exit codes:
@@ -117,8 +128,19 @@ pipe: normal if the answer was not wanted (--exit left). Programs that buffer wh
 write keep each other waiting: sed -u, grep --line-buffered, python -u, mawk -W interactive, stdbuf.
 To join more than two, or to pass :: itself, use a script.
 
-Signals: SIGINT, SIGTERM and SIGHUP reach both programs. If this command is killed by SIGKILL, both
-get SIGTERM; set-uid programs, and what the programs started themselves, do not.
+Who ended first: one that died of SIGPIPE is second if the other was exiting or exited within 1 s, as
+head closes its input before it ends; if both died of it, it cannot be told. Else the one that ended
+while the other was not exiting. Else the one that another signal killed, if the kernel reported it
+first. Else it cannot be told: a program can end because the other exits, and be reported before it.
+
+Signals: SIGINT, SIGTERM, SIGHUP and SIGQUIT reach both programs, unless this command was started
+with them ignored. If one killed a program, and the status is not 0, this command reports and then
+dies of the same signal, so that a shell's loop stops at Ctrl-C; a program that handles it and exits
+decides by its status. If this command is killed by SIGKILL, both get SIGTERM; set-uid programs, and
+what the programs started themselves, do not.
+
+Bounds: with --timeout, all is over after --timeout and --kill-after, and 10 s more if a program
+hangs in the kernel. A report that nobody takes is given up after 1 s, but not before the timeout.
 
 Examples:
   streampipe join -- sh -c 'cat words; exec 1>&-; cat >sorted' :: sort
@@ -137,4 +159,9 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
 /// The number of a descriptor that is not a standard one.
 fn number(text: &str) -> Result<i32, &'static str> {
     text.parse().ok().filter(|&number| number >= 3).ok_or("a descriptor's number is 3 or more")
+}
+
+/// The number of a descriptor that can be written to.
+fn report_number(text: &str) -> Result<i32, &'static str> {
+    text.parse().ok().filter(|&number| number >= 1).ok_or("a descriptor's number is 1 or more here")
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use streampipe::join::{JoinError, Outcome, Side};
+use streampipe::join::{JoinError, Outcome, Side, die_of};
 
 use crate::args::Rule;
 
@@ -13,6 +13,8 @@ pub(crate) enum Code {
     Success,
     /// The status of one of the programs.
     Program(u8),
+    /// A signal to the command, of which it dies when all is said.
+    Killed(i32),
     /// The timeout came first.
     TimedOut,
     /// The command itself failed.
@@ -24,11 +26,12 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    /// The number.
+    /// The number, as a shell shows it.
     pub(crate) fn number(self) -> u8 {
         match self {
             Self::Success => 0,
             Self::Program(code) => code,
+            Self::Killed(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
             Self::TimedOut => 124,
             Self::OwnFailure => 125,
             Self::NotExecutable => 126,
@@ -36,8 +39,34 @@ impl Code {
         }
     }
 
-    /// What to exit with after both programs have ended.
+    /// The signal of which the command dies.
+    pub(crate) fn signal(self) -> Option<i32> {
+        match self {
+            Self::Killed(signal) => Some(signal),
+            _ => None,
+        }
+    }
+
+    /// Ends the command: by the signal if there is one, else by the returned code.
+    pub(crate) fn end(self) -> ExitCode {
+        if let Self::Killed(signal) = self {
+            // Comes back in the first process of a container.
+            die_of(signal);
+        }
+        ExitCode::from(self.number())
+    }
+
+    /// What to end with after both programs have ended.
+    ///
+    /// If a signal killed a program, and that counts, the command dies of it, for whoever pressed the key
+    /// meant all three. If a program handled it, that program's status counts.
     pub(crate) fn of_outcome(outcome: &Outcome, rule: Rule) -> Self {
+        let code = Self::of_statuses(outcome, rule);
+        let killed_by = outcome.killed_by.filter(|_| code != Self::Success);
+        outcome.unhandled.or(killed_by).map_or(code, Self::Killed)
+    }
+
+    fn of_statuses(outcome: &Outcome, rule: Rule) -> Self {
         if outcome.timed_out {
             return Self::TimedOut;
         }
@@ -46,9 +75,13 @@ impl Code {
             return Self::OwnFailure;
         };
         let chosen = match (rule, outcome.first) {
-            (Rule::Worst, _) => left.max(right),
-            (Rule::Left, _) | (Rule::First, Side::Left) | (Rule::Last, Side::Right) => left,
-            (Rule::Right, _) | (Rule::First, Side::Right) | (Rule::Last, Side::Left) => right,
+            (Rule::Worst, _) | (Rule::First | Rule::Last, None) => left.max(right),
+            (Rule::Left, _) | (Rule::First, Some(Side::Left)) | (Rule::Last, Some(Side::Right)) => {
+                left
+            }
+            (Rule::Right, _)
+            | (Rule::First, Some(Side::Right))
+            | (Rule::Last, Some(Side::Left)) => right,
         };
         match u8::try_from(chosen) {
             Ok(0) => Self::Success,
@@ -66,11 +99,5 @@ impl Code {
         } else {
             Self::OwnFailure
         }
-    }
-}
-
-impl From<Code> for ExitCode {
-    fn from(code: Code) -> Self {
-        Self::from(code.number())
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use streampipe::join::{AsleepIn, Ended, Ending, JoinError, Outcome, Side};
+use streampipe::join::{AsleepIn, Ended, Ending, JoinError, Outcome, Side, SleepFile, Standstill};
 
 use crate::exit_code::Code;
 use crate::messages::printable;
@@ -39,10 +39,13 @@ impl Names {
 
 /// Lines for people, the program that ended first on top.
 pub(crate) fn text(outcome: &Outcome, names: &Names) -> Vec<String> {
-    let order = [outcome.first, outcome.first.other()];
+    let (order, places) = match outcome.first {
+        Some(first) => ([first, first.other()], ["first", "second"]),
+        None => ([Side::Left, Side::Right], ["first or second"; 2]),
+    };
     let mut lines: Vec<String> = order
         .iter()
-        .zip(["first", "second"])
+        .zip(places)
         .map(|(&side, place)| {
             let ended = outcome.of(side);
             let name = printable(names.of_side(side));
@@ -69,19 +72,21 @@ pub(crate) fn json(outcome: &Outcome, names: &Names, code: Code) -> String {
             "side": side.to_string(),
             "command": names.words(side),
             "pid": ended.pid,
-            "ended": if outcome.first == side { "first" } else { "second" },
+            "ended": outcome.first.map(|it| if it == side { "first" } else { "second" }),
             "exit": exit,
             "signal": signal,
             "signal_name": signal.and_then(signal_name),
             "core": core,
             "seconds": ended.after.as_secs_f64(),
-            "asleep_in": ended.asleep_in.map(doing_json),
+            "asleep_in": ended.asleep_in.map(|call| doing_json(call, ended.asleep_on)),
         })
     };
     json!({
         "exit_code": code.number(),
+        "signal": code.signal(),
         "timed_out": outcome.timed_out,
-        "first": outcome.first.to_string(),
+        "standstill": outcome.standstill.and_then(standstill_json),
+        "first": outcome.first.map(|side| side.to_string()),
         "left": program(Side::Left),
         "right": program(Side::Right),
     })
@@ -94,8 +99,22 @@ pub(crate) fn json_error(error: &JoinError, names: &Names, code: Code) -> String
         "exit_code": code.number(),
         "error": error.to_string(),
         "errno": error.cause().raw_os_error(),
+        "hint": error.hint(),
         "side": error.side().map(|side| side.to_string()),
         "command": error.side().map(|side| names.words(side)),
+    })
+    .to_string()
+}
+
+/// The same if this command failed by itself, as by wrong arguments.
+pub(crate) fn json_failure(text: &str, hint: Option<&str>, code: Code) -> String {
+    json!({
+        "exit_code": code.number(),
+        "error": text,
+        "errno": null,
+        "hint": hint,
+        "side": null,
+        "command": null,
     })
     .to_string()
 }
@@ -118,32 +137,75 @@ fn time_is_up(outcome: &Outcome, names: &Names) -> String {
         let name = printable(names.of_side(side));
         format!("{side} ({name}) was {}", doing(outcome.of(side)))
     };
-    let both_write = [&outcome.left, &outcome.right]
-        .iter()
-        .all(|it| matches!(it.asleep_in, Some(AsleepIn::Write(1))));
-    let verdict = if both_write { "; both write and neither reads" } else { "" };
+    let verdict = match outcome.standstill {
+        Some(Standstill::BothWrite) => "; both write and neither reads".to_owned(),
+        Some(Standstill::SameFile) => {
+            let file = match outcome.left.asleep_on {
+                Some(SleepFile::Standard(number)) => standard(number),
+                _ => "one file that is not joined",
+            };
+            format!("; both wait for {file}, not for each other")
+        }
+        _ => String::new(),
+    };
     format!("the time is up: {}, {}{verdict}", doing(Side::Left), doing(Side::Right))
 }
 
 fn doing(ended: &Ended) -> String {
+    let file = match ended.asleep_on {
+        Some(SleepFile::Standard(number)) => format!(" ({})", standard(number)),
+        Some(SleepFile::Other) => " (a file that is not joined)".to_owned(),
+        Some(SleepFile::Unknown) => " (a file that could not be looked at)".to_owned(),
+        _ => String::new(),
+    };
     match ended.asleep_in {
-        Some(AsleepIn::Read(fd)) => format!("waiting to read descriptor {fd}"),
-        Some(AsleepIn::Write(fd)) => format!("waiting to write descriptor {fd}"),
+        Some(AsleepIn::Read(fd)) => format!("waiting to read descriptor {fd}{file}"),
+        Some(AsleepIn::Write(fd)) => format!("waiting to write descriptor {fd}{file}"),
         Some(AsleepIn::Wait) => "waiting for a child of its own".to_owned(),
         Some(AsleepIn::Stopped) => "stopped by a signal".to_owned(),
+        Some(AsleepIn::Unknown) => "in an unknown state (it could not be looked at)".to_owned(),
         Some(_) => "asleep in another call".to_owned(),
         None if ended.in_time => "already over".to_owned(),
         None => "running".to_owned(),
     }
 }
 
-fn doing_json(asleep: AsleepIn) -> Value {
-    match asleep {
+fn standard(number: i32) -> &'static str {
+    match number {
+        0 => "this command's standard input",
+        1 => "this command's standard output",
+        _ => "this command's standard error",
+    }
+}
+
+fn doing_json(asleep: AsleepIn, file: Option<SleepFile>) -> Value {
+    let mut doing = match asleep {
         AsleepIn::Read(fd) => json!({ "call": "read", "fd": fd }),
         AsleepIn::Write(fd) => json!({ "call": "write", "fd": fd }),
         AsleepIn::Wait => json!({ "call": "wait" }),
         AsleepIn::Stopped => json!({ "call": "stopped" }),
+        AsleepIn::Unknown => json!({ "call": "unknown" }),
         _ => json!({ "call": "other" }),
+    };
+    let file = file.and_then(|file| match file {
+        SleepFile::Joined => None,
+        SleepFile::Standard(0) => Some("stdin"),
+        SleepFile::Standard(1) => Some("stdout"),
+        SleepFile::Standard(_) => Some("stderr"),
+        SleepFile::Other => Some("other"),
+        _ => Some("unknown"),
+    });
+    if let Some(file) = file {
+        doing["file"] = file.into();
+    }
+    doing
+}
+
+fn standstill_json(standstill: Standstill) -> Option<&'static str> {
+    match standstill {
+        Standstill::BothWrite => Some("both_write"),
+        Standstill::SameFile => Some("same_file"),
+        _ => None,
     }
 }
 

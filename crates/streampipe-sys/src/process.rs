@@ -278,50 +278,6 @@ pub(crate) fn exit_status(status: &WaitIdStatus) -> ExitStatus {
     ExitStatus::from_raw(raw)
 }
 
-/// What a process is asleep in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AsleepIn {
-    /// Reading from this descriptor.
-    Read(i32),
-    /// Writing to this descriptor.
-    Write(i32),
-    /// Waiting for a child of its own.
-    Wait,
-    /// Another call, such as a sleep, or a wait for several descriptors.
-    Other,
-    /// Nothing: a signal stopped it.
-    Stopped,
-}
-
-/// Looks at what the main thread of a process is asleep in (`/proc/PID/stat`, `/proc/PID/syscall`).
-///
-/// `None` if it is not asleep, or if this process may not look.
-#[must_use]
-pub fn asleep_in(pid: i32) -> Option<AsleepIn> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let state = stat.rsplit(')').next()?.split_whitespace().next()?;
-    if matches!(state, "T" | "t") {
-        return Some(AsleepIn::Stopped);
-    }
-    let text = std::fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
-    let mut words = text.split_ascii_whitespace();
-    let call: libc::c_long = words.next()?.parse().ok()?;
-    let first = words.next()?.strip_prefix("0x")?;
-    let fd = i32::try_from(u64::from_str_radix(first, 16).ok()?).ok();
-    match call {
-        libc::SYS_read | libc::SYS_readv | libc::SYS_recvfrom | libc::SYS_recvmsg => {
-            Some(AsleepIn::Read(fd?))
-        }
-        libc::SYS_write | libc::SYS_writev | libc::SYS_sendto | libc::SYS_sendmsg => {
-            Some(AsleepIn::Write(fd?))
-        }
-        libc::SYS_wait4 | libc::SYS_waitid => Some(AsleepIn::Wait),
-        // -1: outside of any call, for example in a page fault.
-        0.. => Some(AsleepIn::Other),
-        _ => None,
-    }
-}
-
 /// On which processor this thread runs; it may be another one by now.
 #[must_use]
 pub fn processor() -> Option<u32> {

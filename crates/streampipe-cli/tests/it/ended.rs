@@ -1,3 +1,4 @@
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use serde_json::Value;
@@ -14,6 +15,11 @@ impl Ended {
     /// The command's exit code.
     pub(crate) fn code(&self) -> i32 {
         self.status.code().unwrap_or_else(|| panic!("the command did not exit: {self:#?}"))
+    }
+
+    /// The signal that the command died of.
+    pub(crate) fn signal(&self) -> Option<i32> {
+        self.status.signal()
     }
 
     /// The report of `--json`, which is the last line.
@@ -35,6 +41,11 @@ impl Ended {
     /// Whether one of the lines is this.
     pub(crate) fn has_line(&self, line: &str) -> bool {
         self.stderr.lines().any(|it| it == line)
+    }
+
+    /// Whether one of the lines has this in it.
+    pub(crate) fn has_line_with(&self, text: &str) -> bool {
+        self.stderr.lines().any(|it| it.contains(text))
     }
 
     fn both(&self, field: &str) -> [Option<i64>; 2] {

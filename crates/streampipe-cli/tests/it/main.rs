@@ -37,11 +37,26 @@ mod order;
 /// Signals to the command reach both programs.
 mod signals;
 
+/// The command dies of the signal that killed its programs, and a shell's loop stops.
+mod shell_loops;
+
 /// What the programs inherit of signals, and what they do not.
 mod dispositions;
 
 /// The time is up.
 mod timeouts;
+
+/// What the programs have started ends with them at the timeout.
+mod trees;
+
+/// What two programs waited for when the time was up, where it could be seen.
+mod causes;
+
+/// Where reports go: a file, a descriptor, a line of their own, and nobody who reads.
+mod report_places;
+
+/// Calls that a kernel or a filter refuses.
+mod refused;
 
 /// Standard descriptors that are closed when the command starts.
 mod closed;

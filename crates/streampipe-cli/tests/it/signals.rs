@@ -2,11 +2,16 @@ use std::os::unix::process::ExitStatusExt;
 
 use rustix::process::Signal;
 
-use crate::support::skip;
-use crate::trial::{Trial, python, shells};
+use crate::running::status_line;
+use crate::support::{ends_within, has_program, skip};
+use crate::trial::{LIMIT, Trial, eventually, python, shells};
 
-const RELAYED: [(Signal, &str, i32); 3] =
-    [(Signal::HUP, "HUP", 1), (Signal::INT, "INT", 2), (Signal::TERM, "TERM", 15)];
+const RELAYED: [(Signal, &str, i32); 4] = [
+    (Signal::HUP, "HUP", 1),
+    (Signal::INT, "INT", 2),
+    (Signal::QUIT, "QUIT", 3),
+    (Signal::TERM, "TERM", 15),
+];
 
 /// Whether this process ignores a signal, as under `nohup`; its programs cannot trap it then.
 fn is_ignored_here(number: i32) -> bool {
@@ -63,7 +68,9 @@ fn programs_that_trap_nothing_die_of_the_relayed_signal() {
         running.signal(signal);
         let ended = running.ends();
         assert_eq!(ended.signals(), [Some(i64::from(number)); 2]);
-        assert_eq!(ended.code(), 128 + number);
+        assert_eq!(ended.signal(), Some(number), "{ended:#?}");
+        assert_eq!(ended.json()["exit_code"], 128 + number);
+        assert_eq!(ended.json()["signal"], number);
     }
 }
 
@@ -95,15 +102,14 @@ fn a_signal_may_come_again_and_again() {
     assert_eq!(running.ends().exits(), [Some(0), Some(0)]);
 }
 
+/// Says when it gets `SIGTERM`, and lives on.
+fn stays(side: &str) -> String {
+    format!("trap 'echo {side} stays >&2; exec cat' TERM; echo {side} $$ >&2; while :; do :; done")
+}
+
 #[test]
 fn a_relayed_signal_is_not_a_timeout_and_needs_no_answer() {
-    let stays = |side: &str| {
-        format!(
-            "trap 'echo {side} stays >&2; exec cat' TERM; echo {side} $$ >&2; while :; do :; done"
-        )
-    };
-    let options = ["--json", "--kill-after", "0"];
-    let mut running = shells(&options, &stays("left"), &stays("right")).start();
+    let mut running = shells(&["--json"], &stays("left"), &stays("right")).start();
     let pids = running.pids();
     running.signal(Signal::TERM);
     assert_eq!(running.lines(2), ["left stays", "right stays"]);
@@ -111,7 +117,81 @@ fn a_relayed_signal_is_not_a_timeout_and_needs_no_answer() {
     rustix::process::kill_process(pids[0], Signal::KILL).expect("it lives on");
     let ended = running.ends();
     assert_eq!((ended.signals()[0], ended.exits()[1]), (Some(9), Some(0)), "{ended:#?}");
+    assert_eq!((ended.code(), &ended.json()["timed_out"]), (137, &false.into()));
+}
+
+#[test]
+fn kill_after_counts_from_a_relayed_sigterm_too() {
+    let options = ["--json", "--kill-after", "0.3"];
+    let ignores = |side: &str| format!("trap '' TERM; echo {side} $$ >&2; while :; do :; done");
+    let mut running = shells(&options, &ignores("left"), &ignores("right")).start();
+    running.pids();
+    running.signal(Signal::TERM);
+    let ended = running.ends();
+    assert_eq!(ended.signals(), [Some(9), Some(9)], "{ended:#?}");
     assert_eq!(ended.json()["timed_out"], false);
+    // The signal that began it is the one that counts.
+    assert_eq!(ended.signal(), Some(15), "{ended:#?}");
+}
+
+/// The left program sends it before the command has watched either.
+#[test]
+fn kill_after_counts_from_a_sigterm_during_the_start_too() {
+    let what = "a SIGTERM during the start";
+    if !has_program("strace", what) {
+        return;
+    }
+    let options = ["--json", "--kill-after", "0.3"];
+    let (sends, ignores) = (
+        "trap '' TERM; kill -TERM $PPID; while :; do :; done",
+        "trap '' TERM; while :; do :; done",
+    );
+    let delay = "inject=epoll_ctl:delay_enter=300000:when=2";
+    let strace = ["strace", "-o", "/dev/null", "-e", "trace=epoll_ctl", "-e", delay];
+    let ended = shells(&options, sends, ignores).behind(strace).start().ends();
+    if ended.stderr.contains("strace: ") {
+        return skip(what, "strace does not work here");
+    }
+    let signals = ended.signals();
+    // The right one may die of it before it ignores it.
+    assert_eq!(signals[0], Some(9), "{ended:#?}");
+    assert!([Some(9), Some(15)].contains(&signals[1]), "{ended:#?}");
+}
+
+#[test]
+fn kill_after_does_not_count_from_another_signal() {
+    let says = |side: &str| {
+        format!("trap 'echo {side} stays >&2' INT; echo {side} $$ >&2; while :; do :; done")
+    };
+    let options = ["--json", "--kill-after", "0"];
+    let mut running = shells(&options, &says("left"), &says("right")).start();
+    running.pids();
+    for _ in 0..3 {
+        running.signal(Signal::INT);
+        assert_eq!(running.lines(2), ["left stays", "right stays"]);
+    }
+    running.signal(Signal::TERM);
+    assert_eq!(running.ends().signal(), Some(15));
+}
+
+/// The programs are dead, and nobody has looked yet: the signal is for the command alone.
+#[test]
+fn a_signal_that_comes_when_both_programs_have_ended_kills_the_command_after_the_report() {
+    let mut running = shells(&["--json"], LEFT_WAITS, RIGHT_WAITS).start();
+    let pids = running.pids();
+    // A command that passes signals on watches both.
+    running.signal(Signal::STOP);
+    eventually("the command is stopped", || status_line(running.pid(), "State").starts_with('T'));
+    for pid in pids {
+        rustix::process::kill_process(pid, Signal::KILL).expect("it waits");
+        let number = u32::try_from(pid.as_raw_nonzero().get()).expect("positive");
+        assert!(ends_within(number, LIMIT));
+    }
+    running.signal(Signal::TERM);
+    running.signal(Signal::CONT);
+    let ended = running.ends();
+    assert_eq!(ended.signals(), [Some(9), Some(9)], "{ended:#?}");
+    assert_eq!(ended.signal(), Some(15), "{ended:#?}");
 }
 
 #[test]

@@ -2,14 +2,13 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::BorrowedFd;
 use std::process::ExitStatus;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, Resource, Rlimit, WaitId, WaitIdOptions};
 
-use crate::process::{self, exit_status, group_of};
+use crate::process::{exit_status, group_of};
 use crate::signal::SignalSet;
 
 /// Returns the status of a child that has ended, and leaves the child to be reaped.
@@ -36,24 +35,6 @@ fn wait_for(pid: i32, options: WaitIdOptions) -> io::Result<Option<ExitStatus>> 
     let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::from_raw_os_error(libc::ECHILD))?;
     let ended = retry_on_intr(|| rustix::process::waitid(WaitId::Pid(pid), options))?;
     Ok(ended.map(|status| exit_status(&status)))
-}
-
-/// Sends a signal to a child that was not reaped: by its pidfd, or by its number where that is refused.
-///
-/// # Errors
-///
-/// Those of `kill(2)`.
-pub fn signal_child(pid: i32, pidfd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
-    match process::signal(pidfd, number) {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
-            // Fails if the child was reaped by somebody else, and its number may be another's.
-            ended_status(pid)?;
-            // SAFETY: the call takes two numbers and touches no memory.
-            let sent = unsafe { libc::kill(pid, number) };
-            if sent == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-        }
-        done => done,
-    }
 }
 
 /// Sends a signal to all processes of a group, if this child, not reaped yet, is one of them.

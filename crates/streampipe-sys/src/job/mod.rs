@@ -4,6 +4,5 @@ mod control;
 pub mod procfs;
 
 pub use control::{
-    die_of, ended_status, has_terminal, is_ignored, reap, signal_child, signal_group_of,
-    survive_file_limit,
+    die_of, ended_status, has_terminal, is_ignored, reap, signal_group_of, survive_file_limit,
 };

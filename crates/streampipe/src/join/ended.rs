@@ -18,8 +18,10 @@ pub struct Ended {
     pub after: Duration,
     /// Whether it had ended when the timeout came, or there was none.
     pub in_time: bool,
-    /// What it was asleep in when the timeout came, if it was, and if this process may look.
+    /// What it was asleep in when the timeout came; `None` if it was not, or there was no timeout.
     pub asleep_in: Option<AsleepIn>,
+    /// With [`AsleepIn::Read`] and [`AsleepIn::Write`]: which file that descriptor was.
+    pub asleep_on: Option<SleepFile>,
 }
 
 /// The way a program ended.
@@ -53,6 +55,22 @@ pub enum AsleepIn {
     Other,
     /// Nothing: a signal had stopped it.
     Stopped,
+    /// It could not be looked at: another user's program, a filter, or no `/proc`.
+    Unknown,
+}
+
+/// The file behind the descriptor that a program was reading or writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SleepFile {
+    /// One of the joined ends.
+    Joined,
+    /// The file that the calling process has as this standard descriptor, 0, 1 or 2.
+    Standard(i32),
+    /// Another file.
+    Other,
+    /// It could not be looked at.
+    Unknown,
 }
 
 impl Ending {
@@ -79,19 +97,6 @@ impl From<ExitStatus> for Ending {
             (Some(code), _) => Self::Exited(code),
             (None, Some(signal)) => Self::Signaled { signal, core: status.core_dumped() },
             (None, None) => Self::Unknown,
-        }
-    }
-}
-
-impl From<streampipe_sys::process::AsleepIn> for AsleepIn {
-    fn from(seen: streampipe_sys::process::AsleepIn) -> Self {
-        use streampipe_sys::process::AsleepIn as Seen;
-        match seen {
-            Seen::Read(fd) => Self::Read(fd),
-            Seen::Write(fd) => Self::Write(fd),
-            Seen::Wait => Self::Wait,
-            Seen::Other => Self::Other,
-            Seen::Stopped => Self::Stopped,
         }
     }
 }

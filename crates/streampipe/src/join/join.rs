@@ -1,17 +1,18 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use streampipe_sys::job;
 use streampipe_sys::open::numbers;
 use streampipe_sys::signal::{self, SignalFd, SignalSet};
-use streampipe_sys::spawn::{Image, Setup, spawn};
+use streampipe_sys::spawn::{Group, Image, Setup, spawn};
 
 use super::watch::{Limits, Member, Watch};
 use super::wiring::{Wires, placements};
 use super::{JoinError, JoinStep, Outcome, Side, Wiring};
 use crate::spawn::image_of;
 
-/// The signals that [`Join::relay_signals`] takes: those it passes on, and the news of a death.
-const TAKEN: [i32; 4] = [numbers::SIGINT, numbers::SIGTERM, numbers::SIGHUP, numbers::SIGCHLD];
+/// The signals that [`Join::relay_signals`] passes on.
+const PASSED_ON: [i32; 4] = [numbers::SIGINT, numbers::SIGTERM, numbers::SIGHUP, numbers::SIGQUIT];
 
 /// Two programs, to be joined both ways: what one writes, the other reads.
 ///
@@ -23,9 +24,8 @@ const TAKEN: [i32; 4] = [numbers::SIGINT, numbers::SIGTERM, numbers::SIGHUP, num
 /// variables are used.** Std does not let the rest be read back, so `uid`, `gid`, `groups`,
 /// `process_group`, `env_clear`, `arg0`, `pre_exec`, `stdin`, `stdout` and `stderr` are **ignored**.
 ///
-/// A timeout ends the two programs, not what they have started themselves; that goes on, and may
-/// hold inherited descriptors open. A shell that is to be ended with its program says
-/// `exec program`.
+/// A timeout ends the two programs and what they have started, as far as that can be found: see
+/// [`timeout`](Self::timeout).
 ///
 /// If this process is killed, both programs get `SIGTERM` (a parent-death signal): the kernel sends
 /// it when the *thread* that called [`run`](Self::run) ends, and not to programs that are set-uid,
@@ -63,7 +63,7 @@ impl Join {
             left,
             right,
             wiring: Wiring::default(),
-            limits: Limits { timeout: None, kill_after: Duration::from_secs(2) },
+            limits: Limits { timeout: None, kill_after: None },
             relays_signals: false,
         }
     }
@@ -75,21 +75,39 @@ impl Join {
         self
     }
 
-    /// Bounds the whole: when the time is up, those that still run get `SIGTERM`.
+    /// Bounds the whole: when the time is up, those that still run get `SIGTERM`, and after
+    /// [`kill_after`](Self::kill_after) `SIGKILL`.
+    ///
+    /// What they have started gets the same signals, and is waited for as long:
+    ///
+    /// - all whose parents lead to one of the programs when the time is up (needs `/proc`);
+    /// - with [`relay_signals`](Self::relay_signals), and in a process without a controlling terminal,
+    ///   all of the programs' process group, which is then one of their own. Signals are passed on to the
+    ///   whole group.
+    ///
+    /// At a terminal the programs stay in this process's group, so that they can read the terminal and its
+    /// keys reach them; one of their processes whose parent has ended goes on then. A process of another
+    /// user, and one that left the group and its parents (a daemon), goes on in any case.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.limits.timeout = Some(timeout);
         self
     }
 
-    /// How long after the `SIGTERM` of a timeout `SIGKILL` follows; 2 seconds at first.
+    /// How long after `SIGTERM` `SIGKILL` follows.
+    ///
+    /// After the `SIGTERM` of a timeout 2 seconds if this is not said; after a `SIGTERM` that
+    /// [`relay_signals`](Self::relay_signals) passed on, only if this is said.
     #[must_use]
-    pub fn kill_after(mut self, patience: Duration) -> Self {
-        self.limits.kill_after = patience;
+    pub fn kill_after(mut self, time: Duration) -> Self {
+        self.limits.kill_after = Some(time);
         self
     }
 
-    /// Passes `SIGINT`, `SIGTERM` and `SIGHUP` on to both programs, and survives them.
+    /// Passes `SIGINT`, `SIGTERM`, `SIGHUP` and `SIGQUIT` on to both programs, and survives them.
+    ///
+    /// Those that this process ignores, as under `nohup`, stay ignored. Which one ended the programs is in
+    /// [`Outcome::killed_by`].
     ///
     /// For a process whose whole job is the join: the signals, and `SIGCHLD`, are blocked in the
     /// calling thread while it runs, so no other thread may be there to take them, and an ignored `SIGCHLD` gets
@@ -115,13 +133,14 @@ impl Join {
             return self.run_images(&left, &right, None, None);
         }
         signal::stop_ignoring_child_deaths();
-        let taken = SignalSet::of(&TAKEN);
+        let mut taken = vec![numbers::SIGCHLD];
+        taken.extend(PASSED_ON.into_iter().filter(|&signal| !job::is_ignored(signal)));
+        let taken = SignalSet::of(&taken);
         let before = taken.block();
         let outcome = SignalFd::open(&taken).map_err(JoinError::preparing).and_then(|signals| {
-            let outcome = self.run_images(&left, &right, Some(&signals), Some(before));
-            // What came too late to be passed on was for the programs, which have ended.
-            while let Ok(Some(_)) = signals.take() {}
-            outcome
+            let mut outcome = self.run_images(&left, &right, Some(&signals), Some(before))?;
+            Watch::note_late(&mut outcome, &signals);
+            Ok(outcome)
         });
         before.set();
         outcome
@@ -145,9 +164,10 @@ impl Join {
         let mut wires = Wires::make(self.wiring).map_err(JoinError::preparing)?;
         // One clock for both, so that their times can be compared.
         let started = Instant::now();
-        let start = |side, image: &Image, own: Vec<_>| {
+        let start = |side, image: &Image, own: Vec<_>, group| {
             let setup = Setup {
                 placements: placements(&own),
+                group,
                 mask,
                 death_signal: Some(numbers::SIGTERM),
                 ..Setup::default()
@@ -163,9 +183,19 @@ impl Join {
             // `own` closes here: this process keeps no copy of a started program's ends.
         };
         // Before anything runs, so that nothing runs if it fails.
-        let mut watch = Watch::new(self.limits, signals).map_err(JoinError::preparing)?;
-        watch.add(Side::Left, start(Side::Left, left, wires.take_left())?)?;
-        match start(Side::Right, right, wires.take_right()) {
+        let files = wires.files().map_err(JoinError::preparing)?;
+        let mut watch = Watch::new(self.limits, files, signals).map_err(JoinError::preparing)?;
+        let own_group = self.limits.timeout.is_some() && signals.is_some() && !job::has_terminal();
+        let group = if own_group { Group::Of(0) } else { Group::Inherited };
+        let left = start(Side::Left, left, wires.take_left(), group)?;
+        let leader = left.pid();
+        if own_group {
+            watch.set_group(leader);
+        }
+        watch.add(Side::Left, left)?;
+        // The left one is not reaped before the right one has started, so the group exists.
+        let group = if own_group { Group::Of(leader) } else { Group::Inherited };
+        match start(Side::Right, right, wires.take_right(), group) {
             Ok(right) => watch.add(Side::Right, right)?,
             Err(error) => {
                 watch.stop();

@@ -14,13 +14,40 @@ pub struct Outcome {
     pub left: Ended,
     /// How the right program ended.
     pub right: Ended,
-    /// Which of the two ended first, in the order the kernel saw them end.
+    /// Which of the two ended first; `None` if it cannot be told.
     ///
-    /// Without [`relay_signals`](super::Join::relay_signals), a right program that ends in the
-    /// microseconds before it is watched may come second.
-    pub first: Side,
+    /// - One that died of `SIGPIPE` is the second if the other was exiting, or exited within a second: a
+    ///   program closes its input before it ends. If both died of it within a second, nobody can tell.
+    /// - Else, one that ended while the other was not exiting was first.
+    /// - Else, one that another signal killed, and the kernel reported first, was first.
+    /// - Else nobody can tell: an exit may be the answer to the other's, and be reported before it.
+    ///
+    /// # Platform
+    ///
+    /// Without `/proc`, a program counts as exiting only when the kernel has reported its end.
+    pub first: Option<Side>,
     /// Whether the timeout came before both had ended.
     pub timed_out: bool,
+    /// Why neither went on when the timeout came, as far as it can be told.
+    pub standstill: Option<Standstill>,
+    /// With [`relay_signals`](super::Join::relay_signals): a signal to the calling process that was passed
+    /// on, and killed a program.
+    ///
+    /// `SIGTERM` counts as the killer, too, if [`kill_after`](super::Join::kill_after) made it `SIGKILL`.
+    pub killed_by: Option<i32>,
+    /// With [`relay_signals`](super::Join::relay_signals): a signal that came when no program was left to
+    /// get it, and that the calling process has to act on ([`die_of`](super::die_of)).
+    pub unhandled: Option<i32>,
+}
+
+/// Why two programs waited for each other, or for somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Standstill {
+    /// Both were writing to each other, and each has one thread and no child that could read.
+    BothWrite,
+    /// Both were reading, or writing, one and the same file that is not a joined end.
+    SameFile,
 }
 
 impl Outcome {

@@ -1,6 +1,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use streampipe_sys::job::procfs::FileName;
 use streampipe_sys::open;
 use streampipe_sys::spawn::Placement;
 
@@ -32,6 +33,16 @@ pub enum Wiring {
     /// The two ends of one stream pipe on this descriptor of each, 3 or more; standard input, output
     /// and error are left alone.
     Fd(i32),
+}
+
+/// The names of the joined ends, which this process has not kept.
+#[derive(Debug)]
+pub(super) struct JoinedFiles(Vec<FileName>);
+
+impl JoinedFiles {
+    pub(super) fn contains(&self, name: &FileName) -> bool {
+        self.0.contains(name)
+    }
 }
 
 /// The descriptors of both programs, before they are placed.
@@ -68,6 +79,13 @@ impl Wires {
                 Ok(Self { left: vec![(left.into(), number)], right: vec![(right.into(), number)] })
             }
         }
+    }
+
+    /// What the joined ends are called by the kernel.
+    pub(super) fn files(&self) -> io::Result<JoinedFiles> {
+        let all = self.left.iter().chain(&self.right);
+        let names = all.map(|(fd, _)| FileName::of_unnamed(fd)).collect::<io::Result<_>>()?;
+        Ok(JoinedFiles(names))
     }
 
     /// Gives away the left program's share, which closes in the caller when it is dropped.

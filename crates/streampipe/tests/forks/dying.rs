@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use streampipe::{Stream, Wait};
 use streampipe_ring::{Arm, Half, Sleep};
 use streampipe_sys::futex;
+use streampipe_sys::job::procfs::{self, Activity};
 use streampipe_sys::region::Owner;
 use streampipe_wire::Note;
 
@@ -349,9 +350,8 @@ fn asleep() {
                 let own = memory.control(Owner::Second);
                 let arm = if for_room { &own.space_arm.0 } else { &own.data_arm.0 };
                 until(Survivor::Sleeps(place), arm);
-                while streampipe_sys::process::asleep_in(i32::try_from(child.id()).expect("small"))
-                    .is_none()
-                {
+                let number = i32::try_from(child.id()).expect("small");
+                while !matches!(procfs::activity(number), Activity::Asleep(_)) {
                     std::thread::yield_now();
                 }
                 child.kill().expect("it sleeps");
