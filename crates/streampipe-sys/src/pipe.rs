@@ -68,7 +68,7 @@ pub fn write(end: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> 
     let before = pipe_signal.block();
     let (written, is_broken) = write_now(end, buffers);
     if is_broken && !was_pending {
-        pipe_signal.discard();
+        pipe_signal.discard_pipe_signal();
     }
     before.set();
     Ok(written?)
@@ -162,10 +162,17 @@ fn is_sigpipe_pending() -> bool {
 }
 
 impl SignalSet {
-    /// Takes one pending signal of the set, which is blocked, if there is one.
-    fn discard(&self) {
+    /// Takes a pending `SIGPIPE`, which is this set, and blocked.
+    fn discard_pipe_signal(&self) {
         let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: both pointers are to valid values; no information about the signal is asked for.
-        unsafe { libc::sigtimedwait(self.as_raw(), ptr::null_mut(), &raw const now) };
+        let taken = unsafe { libc::sigtimedwait(self.as_raw(), ptr::null_mut(), &raw const now) };
+        if taken == -1 && io::Error::last_os_error().raw_os_error() != Some(libc::EAGAIN) {
+            // A filter refuses the call. Pending signals are dropped when they are ignored, for an instant by all threads.
+            // SAFETY: to ignore a signal runs no code.
+            let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+            // SAFETY: the action was in force before.
+            unsafe { libc::signal(libc::SIGPIPE, before) };
+        }
     }
 }

@@ -259,3 +259,20 @@ fn without_the_flag_a_write_takes_what_there_is_room_for() {
         assert_eq!(pending(), []);
     });
 }
+
+const PENDING: &str =
+    concat!(module_path!(), "::a_filter_that_keeps_the_signal_pending_makes_it_no_deadlier");
+
+#[test]
+fn a_filter_that_keeps_the_signal_pending_makes_it_no_deadlier() {
+    for answer in ["EPERM", "ENOSYS"] {
+        behind_a_filter(PENDING, &format!("inject=rt_sigtimedwait:error={answer}"), || {
+            let_sigpipe_kill();
+            assert_eq!(errno(write(&broken(), b"x")), Some(libc::EPIPE));
+            assert_eq!(pending(), []);
+            // SAFETY: reads the action by setting it, and sets it again; this process runs one test.
+            let action = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+            assert_eq!(action, libc::SIG_DFL, "the action is what it was");
+        });
+    }
+}
