@@ -9,6 +9,8 @@ mod support;
 
 /// What a peer claims costs nothing.
 mod claims;
+/// `read_exact` that fails, again and again.
+mod read_exact;
 /// A channel in steady use.
 mod steady;
 

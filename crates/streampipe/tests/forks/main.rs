@@ -19,6 +19,8 @@ mod dying;
 mod hostile;
 /// A sender of messages killed at any moment.
 mod messages;
+/// An end that is two pipes, across a fork.
+mod pipes;
 /// Calls about processes that a kernel or a filter refuses.
 mod refused;
 /// What reviews found.
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         .chain(zygote::TESTS)
         .chain(zygote_end::TESTS)
         .chain(refused::TESTS)
+        .chain(pipes::TESTS)
         .chain(zygote_signals::TESTS)
         .chain(reviewed::TESTS)
         .chain(ring::TESTS)

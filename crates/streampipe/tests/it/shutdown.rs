@@ -6,9 +6,9 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use streampipe::{Command, Stream, copy_both};
+use streampipe::{Command, Datagram, RawChannel, RecvError, SeqPacket, Stream, copy_both};
 
-use crate::engines::{pair, pair_with_room, tests_of_engines};
+use crate::engines::{over_each_carrier, pair, pair_with_room, tests_of_engines};
 use crate::support::tests_alone;
 
 /// Long enough for whatever must come.
@@ -132,7 +132,88 @@ tests_of_engines! {
     }
 }
 
+tests_of_engines! {
+    fn a_blocked_receive_of_messages_ends_when_reading_is_shut_down() {
+        for timeout in [None, Some(AMPLE)] {
+            let channels = over_each_carrier(
+                |a, b| (RawChannel::from(a), RawChannel::from(b)),
+                |a, b| (RawChannel::from(a), RawChannel::from(b)),
+            );
+            for (a, b) in channels {
+                for _ in 0..2 {
+                    let both = Barrier::new(3);
+                    thread::scope(|scope| {
+                        let receives = |call: fn(&RawChannel, Option<Duration>) -> Option<RecvError>| {
+                            let (a, both) = (&a, &both);
+                            scope.spawn(move || {
+                                both.wait();
+                                call(a, timeout).expect("no message")
+                            })
+                        };
+                        let blocked = [
+                            receives(|a, timeout| match timeout {
+                                Some(timeout) => a.recv_timeout(timeout).err(),
+                                None => a.recv().err(),
+                            }),
+                            receives(|a, timeout| match timeout {
+                                Some(timeout) => a.recv_request_timeout(timeout).err(),
+                                None => a.recv_request().err(),
+                            }),
+                        ];
+                        both.wait();
+                        a.shutdown(Shutdown::Read).unwrap();
+                        for receive in blocked {
+                            let error = receive.join().unwrap();
+                            assert!(matches!(error, RecvError::Closed), "{error:?}");
+                        }
+                    });
+                }
+                drop(b);
+            }
+        }
+    }
+}
+
+/// A blocked receive of packets is ended by its reading, a blocked send by its writing.
+macro_rules! packets_are_ended {
+    ($kind:ident) => {
+        for timeout in [None, Some(AMPLE)] {
+            for _ in 0..20 {
+                let (a, b) = $kind::pair().unwrap();
+                a.set_read_timeout(timeout).unwrap();
+                a.set_write_timeout(timeout).unwrap();
+                let both = Barrier::new(3);
+                thread::scope(|scope| {
+                    let receive = scope.spawn(|| {
+                        both.wait();
+                        a.recv(&mut [0; 8]).unwrap()
+                    });
+                    let send = scope.spawn(|| {
+                        both.wait();
+                        loop {
+                            if let Err(error) = a.send(&[0; 1000]) {
+                                return error.kind();
+                            }
+                        }
+                    });
+                    both.wait();
+                    a.shutdown(Shutdown::Read).unwrap();
+                    assert_eq!(receive.join().unwrap(), 0);
+                    a.shutdown(Shutdown::Write).unwrap();
+                    assert_eq!(send.join().unwrap(), ErrorKind::BrokenPipe);
+                });
+                drop(b);
+            }
+        }
+    };
+}
+
 tests_alone! {
+    fn blocked_packets_end_when_their_direction_is_shut_down() {
+        packets_are_ended!(SeqPacket);
+        packets_are_ended!(Datagram);
+    }
+
     fn a_blocked_read_of_two_pipes_ends_when_reading_is_shut_down() {
         let children = std::cell::RefCell::new(Vec::new());
         a_blocked_read_is_ended(|| {

@@ -179,6 +179,11 @@ impl Descriptors {
     pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
+
+    /// The numbers, each with what it refers to.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.0.iter().map(|(&number, (target, _))| (number, target.as_str()))
+    }
 }
 
 /// Whether this process has children, running or not waited for.

@@ -3,6 +3,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use streampipe_sys::bell::Bell;
+use streampipe_sys::process::own_id;
 use streampipe_sys::{pipe, queue};
 
 /// The reading direction of an end that is two pipes; shared by all its handles.
@@ -15,7 +16,7 @@ pub(in crate::end) struct ReadPipe {
     /// Held for each read, so that none takes bytes behind those that are kept when the direction is ended.
     is_ended: Mutex<bool>,
     /// Made by the first read that waits; `None` if that failed. Rings from the end of the direction on.
-    bell: OnceLock<Option<Bell>>,
+    bell: OnceLock<Option<OwnBell>>,
 }
 
 impl ReadPipe {
@@ -44,7 +45,7 @@ impl ReadPipe {
 
     /// Wakes who waits.
     pub(in crate::end) fn wake(&self) {
-        if let Some(Some(bell)) = self.bell.get() {
+        if let Some(bell) = self.bell.get().and_then(|bell| bell.as_ref()?.get()) {
             bell.ring();
         }
     }
@@ -53,11 +54,29 @@ impl ReadPipe {
     ///
     /// `None` if no bell can be made: then a wait is made of slices.
     pub(in crate::end) fn bell(&self) -> Option<&Bell> {
-        self.bell.get_or_init(|| Bell::new().ok()).as_ref()
+        self.bell.get_or_init(OwnBell::new).as_ref()?.get()
     }
 
     fn lock(&self) -> MutexGuard<'_, bool> {
         self.is_ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A bell, and the process that made it. A fork has the same one: it must neither ring nor hear its parent's.
+#[derive(Debug)]
+struct OwnBell {
+    bell: Bell,
+    owner: u32,
+}
+
+impl OwnBell {
+    fn new() -> Option<Self> {
+        Some(Self { bell: Bell::new().ok()?, owner: own_id() })
+    }
+
+    /// The bell, in the process that made it.
+    fn get(&self) -> Option<&Bell> {
+        (own_id() == self.owner).then_some(&self.bell)
     }
 }
 
