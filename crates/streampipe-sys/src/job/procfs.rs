@@ -171,12 +171,10 @@ pub fn activity(pid: i32) -> Activity {
         return if stat.state == b'R' { Activity::Running } else { Activity::Unknown };
     };
     let Some(call) = Call::parse(&text) else { return Activity::Running };
-    if !is_of_own_kind(pid) {
-        // Its calls have other numbers.
-        return Activity::Asleep(AsleepIn::Other);
-    }
+    // The calls of another kind of program have other numbers.
+    let Some(calls) = Calls::of(pid) else { return Activity::Asleep(AsleepIn::Other) };
     let file = FileName(call.fd.and_then(|fd| link(&pid.to_string(), fd)));
-    let asleep = call.asleep_in(file);
+    let asleep = call.asleep_in(calls, file);
     // The file belongs to the call only if the process still sleeps in it.
     let again = std::fs::read_to_string(format!("/proc/{pid}/syscall"));
     if again.is_ok_and(|again| again == text) {
@@ -238,20 +236,59 @@ impl Call {
         Some(Self { number, fd })
     }
 
-    fn asleep_in(&self, file: FileName) -> AsleepIn {
-        match (self.number, self.fd) {
-            (
-                libc::SYS_read | libc::SYS_readv | libc::SYS_recvfrom | libc::SYS_recvmsg,
-                Some(fd),
-            ) => AsleepIn::Read(fd, file),
-            (
-                libc::SYS_write | libc::SYS_writev | libc::SYS_sendto | libc::SYS_sendmsg,
-                Some(fd),
-            ) => AsleepIn::Write(fd, file),
-            (libc::SYS_wait4 | libc::SYS_waitid, _) => AsleepIn::Wait,
+    fn asleep_in(&self, calls: &Calls, file: FileName) -> AsleepIn {
+        match self.fd {
+            Some(fd) if calls.reads.contains(&self.number) => AsleepIn::Read(fd, file),
+            Some(fd) if calls.writes.contains(&self.number) => AsleepIn::Write(fd, file),
+            _ if calls.waits.contains(&self.number) => AsleepIn::Wait,
             _ => AsleepIn::Other,
         }
     }
+}
+
+/// The numbers of the calls that a program sleeps in.
+struct Calls {
+    reads: &'static [libc::c_long],
+    writes: &'static [libc::c_long],
+    waits: &'static [libc::c_long],
+}
+
+/// This program's own.
+const OWN_CALLS: Calls = Calls {
+    reads: &[libc::SYS_read, libc::SYS_readv, libc::SYS_recvfrom, libc::SYS_recvmsg],
+    writes: &[libc::SYS_write, libc::SYS_writev, libc::SYS_sendto, libc::SYS_sendmsg],
+    waits: &[libc::SYS_wait4, libc::SYS_waitid],
+};
+
+/// Those of 32-bit programs on x86-64 (`arch/x86/entry/syscalls/syscall_32.tbl`).
+const I386_CALLS: Calls =
+    Calls { reads: &[3, 145, 371, 372], writes: &[4, 146, 369, 370], waits: &[7, 114, 284] };
+
+/// Those of 32-bit programs on aarch64 (`arch/arm/tools/syscall.tbl`).
+const ARM_CALLS: Calls =
+    Calls { reads: &[3, 145, 291, 292, 297], writes: &[4, 146, 289, 290, 296], waits: &[114, 280] };
+
+impl Calls {
+    /// Those of the program that a process runs, if they are known.
+    fn of(pid: i32) -> Option<&'static Self> {
+        if is_of_own_kind(pid) {
+            return Some(&OWN_CALLS);
+        }
+        match machine_of(pid)? {
+            libc::EM_386 if cfg!(target_arch = "x86_64") => Some(&I386_CALLS),
+            libc::EM_ARM if cfg!(target_arch = "aarch64") => Some(&ARM_CALLS),
+            _ => None,
+        }
+    }
+}
+
+/// What the program of a process is built for (`elf(5)`).
+fn machine_of(pid: i32) -> Option<u16> {
+    let mut header = [0; 20];
+    let mut program = std::fs::File::open(format!("/proc/{pid}/exe")).ok()?;
+    program.read_exact(&mut header).ok()?;
+    // In the byte order of this kernel, which runs the program.
+    header.starts_with(b"\x7fELF").then(|| u16::from_ne_bytes([header[18], header[19]]))
 }
 
 /// Fails unless `/proc` is that of this process's own PID namespace.

@@ -6,6 +6,8 @@ mod support;
 
 /// Between the clone and `exec`: which calls a child makes, and that it allocates nothing.
 mod after_clone;
+/// What a program is asleep in.
+mod asleep;
 /// Control messages: arbitrary bytes, and the layout the kernel uses.
 mod cmsg;
 /// A debugger's breakpoints beside starts.
