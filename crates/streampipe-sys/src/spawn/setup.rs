@@ -24,7 +24,7 @@ pub struct Setup<'fd> {
     pub group: Group,
     /// Limits on resources.
     pub limits: Vec<Limit>,
-    /// User and groups. A change takes at most 5 seconds, after which the child is killed.
+    /// User and groups. A child that somebody keeps stopped after a change is killed after about 5 seconds.
     pub identity: Identity,
     /// Whether no `exec` of the child's can give it more rights (`PR_SET_NO_NEW_PRIVS`).
     pub no_new_privileges: bool,

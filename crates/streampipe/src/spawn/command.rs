@@ -335,9 +335,11 @@ impl Command {
 
     /// Sets the child's user: real, effective and saved.
     ///
-    /// Until the child has its program, all processes of that user can signal it; a start that they hold
-    /// up for 5 seconds is given up, with `TimedOut`. This process may not be dumped or traced meanwhile,
+    /// Until the child has its program, all processes of that user can signal it. A child that they keep stopped is
+    /// killed after about 5 seconds, and the start is `TimedOut`. This process may not be dumped or traced meanwhile,
     /// and, where the kernel does not say that the child has left its memory (`kcmp(2)`), from then on.
+    ///
+    /// The child looks for the program with that user's rights.
     ///
     /// The child gives up this process's supplementary groups, unless [`groups`](Self::groups) sets others. Where
     /// the kernel does not permit that (`setgroups`, `EPERM`), the child keeps them, as in std.

@@ -1,7 +1,7 @@
 //! The clone itself: a child on borrowed memory, or on a copy of it, with its pidfd.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -67,7 +67,7 @@ pub(in crate::spawn) fn clone_child(
     let pidfd = from_clone.map_or_else(|| open_pidfd(pid), Ok);
     let was_held_up = match (wait, &pidfd) {
         (Wait::InKernel, _) => false,
-        (Wait::AtWord, Ok(pidfd)) => !leaves(&on_our_memory, pid, pidfd.as_fd()),
+        (Wait::AtWord, Ok(_)) => !leaves(&on_our_memory, pid),
         (Wait::AtWord, Err(_)) => kill_and_await(&on_our_memory, pid),
     };
     match pidfd {
@@ -134,17 +134,21 @@ fn clone_in_some_way(
 /// `SIGCHLD`), it is only if the process is still a child of this one.
 fn open_pidfd(pid: i32) -> io::Result<OwnedFd> {
     let pidfd = crate::process::open(pid)?;
-    waitid(WaitId::PidFd(pidfd.as_fd()), LOOK)?;
-    Ok(pidfd)
+    if is_child(pid) { Ok(pidfd) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
 }
 
 /// Looks at a child that has ended or has not, and leaves its status to whoever waits for it.
 const LOOK: WaitIdOptions =
     WaitIdOptions::EXITED.union(WaitIdOptions::NOHANG).union(WaitIdOptions::NOWAIT);
 
+/// Whether a process is a child of this one that nobody has waited for.
+fn is_child(pid: i32) -> bool {
+    Pid::from_raw(pid).is_some_and(|it| waitid(WaitId::Pid(it), LOOK).is_ok())
+}
+
 /// Kills a child of this process by its number; nobody else who has the number by now.
 pub(in crate::spawn) fn kill_child(pid: i32) {
-    if Pid::from_raw(pid).is_some_and(|it| waitid(WaitId::Pid(it), LOOK).is_ok()) {
+    if is_child(pid) {
         crate::process::kill_by_id(pid);
     }
 }
@@ -160,10 +164,10 @@ const MOST_STOPS_SEEN: u32 = 5;
 /// A child that is slow is waited for: `execve` may have to fetch the program over a network. Only one that is
 /// found stopped is given up. Looks are counted, not looks in a row, so that whoever lets it go between two looks
 /// cannot hold it for ever.
-fn leaves(word: &AtomicU32, pid: i32, pidfd: BorrowedFd<'_>) -> bool {
+fn leaves(word: &AtomicU32, pid: i32) -> bool {
     let mut stops_seen = 0;
     while !leaves_within(word, Some(LOOK_EVERY)) {
-        stops_seen += u32::from(is_stopped(pidfd));
+        stops_seen += u32::from(is_stopped(pid));
         if stops_seen == MOST_STOPS_SEEN {
             return !kill_and_await(word, pid);
         }
@@ -183,9 +187,10 @@ fn kill_and_await(word: &AtomicU32, pid: i32) -> bool {
 /// Whether a child is stopped by a signal, asked without taking the news from whoever waits for it.
 ///
 /// By a bare system call, as below.
-fn is_stopped(pidfd: BorrowedFd<'_>) -> bool {
+fn is_stopped(pid: i32) -> bool {
     let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    matches!(waitid(WaitId::PidFd(pidfd), options), Ok(Some(status)) if status.stopped())
+    let look = |pid| waitid(WaitId::Pid(pid), options);
+    Pid::from_raw(pid).is_some_and(|it| matches!(look(it), Ok(Some(status)) if status.stopped()))
 }
 
 /// Waits until the kernel has cleared the word; says whether it has.

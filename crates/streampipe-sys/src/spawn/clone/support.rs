@@ -1,5 +1,5 @@
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
@@ -43,7 +43,7 @@ const ANSWERS: [Option<CloneSupport>; 5] = [
     Some(CloneSupport { memory: Memory::Shared, pidfd: PidfdSource::Open }),
     Some(CloneSupport { memory: Memory::Copied, pidfd: PidfdSource::Clone }),
     Some(CloneSupport { memory: Memory::Copied, pidfd: PidfdSource::Open }),
-    // A child could not be held by a pidfd.
+    // A child could not be held: there are no pidfds.
     None,
 ];
 
@@ -52,8 +52,7 @@ impl CloneSupport {
     ///
     /// # Errors
     ///
-    /// `ENOSYS` if a child cannot be held and waited for by a pidfd (Linux before 5.4, or a filter): nothing may
-    /// be started then.
+    /// `ENOSYS` if there are no pidfds (Linux before 5.2, or a filter): nothing may be started then.
     pub(in crate::spawn) fn of_this_system() -> io::Result<Self> {
         // A racing thread tries it, too, and stores the same answer.
         let known = KNOWN.load(Ordering::Relaxed);
@@ -131,56 +130,51 @@ extern "C" fn set_and_exit(word: *mut c_void) -> c_int {
 
 /// How the child that did nothing was held and waited for.
 struct Ended {
-    source: Option<PidfdSource>,
+    /// Where its pidfd came from; or why there was none.
+    source: io::Result<PidfdSource>,
     exited: bool,
-    /// Something was refused for another reason than that it is not to be had here.
-    by_chance: bool,
 }
 
 impl Ended {
     fn of(pid: i32, from_clone: Option<OwnedFd>) -> Self {
-        let source = if from_clone.is_some() { PidfdSource::Clone } else { PidfdSource::Open };
-        let pidfd = match from_clone {
-            Some(pidfd) => Ok(pidfd),
+        let source = match from_clone {
+            Some(_) => Ok(PidfdSource::Clone),
             // The child was not waited for, so the number is still its own.
-            None => crate::process::open(pid),
+            None => crate::process::open(pid).map(|_| PidfdSource::Open),
         };
-        let waited =
-            pidfd.and_then(|pidfd| wait_for(libc::P_PIDFD, pidfd.as_raw_fd().unsigned_abs()));
-        match waited {
+        let exited = match wait_for(pid) {
             // Somebody who waits for all children of this process was first.
-            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => {
-                Self { source: Some(source), exited: true, by_chance: false }
-            }
-            Ok(exited) => Self { source: Some(source), exited, by_chance: false },
-            Err(error) => {
-                let refused = [libc::ENOSYS, libc::EINVAL, libc::EPERM, libc::EACCES];
-                let by_chance = !error.raw_os_error().is_some_and(|it| refused.contains(&it));
-                let exited = wait_for(libc::P_PID, pid.unsigned_abs()).unwrap_or(false);
-                Self { source: None, exited, by_chance }
-            }
-        }
+            Err(error) => error.raw_os_error() == Some(libc::ECHILD),
+            Ok(exited) => exited,
+        };
+        Self { source, exited }
     }
 
     /// What that says of the system; `None` if it says nothing.
     fn judge(&self, is_word_set: bool) -> Option<Option<CloneSupport>> {
         let memory = if is_word_set { Memory::Shared } else { Memory::Copied };
-        match self.source {
-            _ if self.by_chance || !self.exited => None,
-            Some(pidfd) => Some(Some(CloneSupport { memory, pidfd })),
-            None => Some(None),
+        let refused = [libc::ENOSYS, libc::EPERM, libc::EACCES, libc::EINVAL];
+        match &self.source {
+            _ if !self.exited => None,
+            Ok(pidfd) => Some(Some(CloneSupport { memory, pidfd: *pidfd })),
+            Err(error) if error.raw_os_error().is_some_and(|it| refused.contains(&it)) => {
+                Some(None)
+            }
+            // No free descriptor, for example.
+            Err(_) => None,
         }
     }
 }
 
 /// Reaps a child that sends no signal when it ends; says whether it exited by itself.
-fn wait_for(kind: libc::idtype_t, id: u32) -> io::Result<bool> {
+fn wait_for(pid: i32) -> io::Result<bool> {
     loop {
         // SAFETY: all zeros is a valid `siginfo_t`.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         let options = libc::WEXITED | libc::__WALL;
         // SAFETY: the kernel writes what it has to say into `info`.
-        let waited = unsafe { libc::waitid(kind, id, &raw mut info, options) };
+        let waited =
+            unsafe { libc::waitid(libc::P_PID, pid.unsigned_abs(), &raw mut info, options) };
         match (waited, io::Error::last_os_error()) {
             (0, _) => return Ok(info.si_code == libc::CLD_EXITED),
             (_, error) if error.kind() == io::ErrorKind::Interrupted => {}
