@@ -54,7 +54,7 @@ pub use frames::{Frame, Frames, Totals};
 pub use header::{HEADER_LEN, Header, MAGIC, VERSION};
 pub use kind::Kind;
 pub use malformed::Malformed;
-pub use note::{BadNote, NOTE_LEN, Note};
+pub use note::{BadNote, NOTE_LEN, Note, NumberedNote};
 pub use packet::parse_packet;
 pub use sequence::{MAX_FDS, MAX_PAYLOAD, Place, Sequence};
 pub use torn::Torn;

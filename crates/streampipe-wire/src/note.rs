@@ -8,7 +8,8 @@ const MARK: [u8; 2] = *b"R\x01";
 
 /// What goes over the lifeline of a ring.
 ///
-/// Sixteen bytes: `R`, 1, the kind, a count, four zeros, and a number of eight bytes, the lowest first.
+/// Sixteen bytes: `R`, 1, the kind, a count, the number of the note in two bytes ([`NumberedNote`]), two zeros, and eight
+/// bytes of contents. All numbers have their lowest byte first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Note {
@@ -37,8 +38,19 @@ pub struct BadNote {
     pub bytes: [u8; NOTE_LEN],
 }
 
+/// A note, and its number among all notes with descriptors that one end has sent.
+///
+/// The number tells the note that a message announces from one whose sender was killed before it had announced it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NumberedNote {
+    /// What it says.
+    pub note: Note,
+    /// 1 to 65,535, and from the start again. 0 is the number of every other kind of note, and fits no message.
+    pub number: u16,
+}
+
 impl Note {
-    /// The bytes of the note.
+    /// The bytes of the note, with number 0.
     #[must_use]
     pub fn to_bytes(self) -> [u8; NOTE_LEN] {
         let (kind, count, number) = match self {
@@ -54,7 +66,13 @@ impl Note {
         bytes
     }
 
-    /// Reads a note.
+    /// The note with a number.
+    #[must_use]
+    pub fn numbered(self, number: u16) -> NumberedNote {
+        NumberedNote { note: self, number }
+    }
+
+    /// Reads a note with number 0.
     ///
     /// # Errors
     ///
@@ -71,6 +89,36 @@ impl Note {
         };
         // What is left unsaid must be zero.
         if note.to_bytes() == bytes { Ok(note) } else { Err(BadNote { bytes }) }
+    }
+}
+
+impl NumberedNote {
+    /// Where the number stands.
+    const PLACE: core::ops::Range<usize> = 4..6;
+
+    /// The bytes of the note.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; NOTE_LEN] {
+        let mut bytes = self.note.to_bytes();
+        bytes[Self::PLACE].copy_from_slice(&self.number.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a note.
+    ///
+    /// # Errors
+    ///
+    /// [`BadNote`] for anything that [`to_bytes`](Self::to_bytes) does not write, and for a number of a note without
+    /// descriptors.
+    pub fn from_bytes(bytes: [u8; NOTE_LEN]) -> Result<Self, BadNote> {
+        let number = u16::from_le_bytes([bytes[4], bytes[5]]);
+        let mut plain = bytes;
+        plain[Self::PLACE].fill(0);
+        match Note::from_bytes(plain) {
+            Ok(note @ Note::Fds { .. }) => Ok(note.numbered(number)),
+            Ok(note) if number == 0 => Ok(note.numbered(0)),
+            _ => Err(BadNote { bytes }),
+        }
     }
 }
 
