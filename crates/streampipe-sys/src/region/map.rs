@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::fs::{MemfdFlags, SealFlags, memfd_create};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+use rustix::process::{Resource, getrlimit};
 
 use super::copy::{copy_in, copy_out};
 use super::{Control, Trusted, Unfit};
 use crate::fd::lift;
 
-/// `SPring`, and version 1.
-const MAGIC: u64 = u64::from_le_bytes(*b"SPring\x01\0");
+/// `SPring`, and version 2.
+const MAGIC: u64 = u64::from_le_bytes(*b"SPring\x02\0");
 
 const CONTROL: usize = size_of::<Control>();
 
@@ -61,10 +62,11 @@ impl Region {
     ///
     /// # Errors
     ///
-    /// Those of `memfd_create(2)`, `ftruncate(2)`, `fcntl(2)` and `mmap(2)`. `InvalidInput` for a capacity that is no
-    /// power of two of at least 4,096.
+    /// Those of `memfd_create(2)`, `ftruncate(2)`, `fcntl(2)` and `mmap(2)`; `EFBIG` if this process may not have files of
+    /// that size (`RLIMIT_FSIZE`). `InvalidInput` for a capacity that is no power of two of at least 4,096.
     pub fn create(capacity: usize) -> io::Result<(Self, OwnedFd)> {
         let len = Self::len_for(capacity).ok_or(io::ErrorKind::InvalidInput)?;
+        check_size_limit(len as u64)?;
         let file = memory_file()?;
         rustix::fs::ftruncate(&file, len as u64)?;
         rustix::fs::fcntl_add_seals(&file, SEALS)?;
@@ -272,6 +274,15 @@ impl Drop for Region {
     fn drop(&mut self) {
         // SAFETY: our own mapping, of this length, and all that was borrowed from it was borrowed from `self`.
         let _ = unsafe { munmap(self.base.as_ptr().cast(), self.len()) };
+    }
+}
+
+/// Fails as `ftruncate(2)` does for a file that is larger than this process may have, which besides sends `SIGXFSZ`: that
+/// kills a program which has no handler.
+fn check_size_limit(len: u64) -> io::Result<()> {
+    match getrlimit(Resource::Fsize).current {
+        Some(most) if len > most => Err(io::Error::from_raw_os_error(libc::EFBIG)),
+        _ => Ok(()),
     }
 }
 

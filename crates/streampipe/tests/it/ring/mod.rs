@@ -11,6 +11,8 @@ mod fds;
 mod in_place;
 /// Who waits for what somebody writes in place, or reads.
 mod lent;
+/// What the process may not have.
+mod limits;
 /// Who polls the descriptor.
 mod polled;
 /// Threads that share an end.
