@@ -2,7 +2,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::position::advanced;
 use crate::producer::later;
-use crate::{Arm, Capacity, Corrupt, Sleep, View, Waitpoint, Word};
+use crate::{Arm, Capacity, Corrupt, Mark, Overrun, Sleep, View, Waitpoint, Word};
 
 /// The reading side of a ring.
 #[derive(Clone, Debug)]
@@ -17,13 +17,23 @@ pub struct Consumer {
     /// How many batches of descriptors the peer had sent when it was looked.
     batches: u64,
     taken: u64,
+    /// Whether the next batch was taken by a process that was killed before it had read the bytes.
+    next_is_lost: bool,
 }
 
 impl Consumer {
     /// Of an empty ring.
     #[must_use]
     pub fn new(capacity: Capacity) -> Self {
-        Self { capacity: capacity.bytes(), head: 0, tail: 0, told: 0, batches: 0, taken: 0 }
+        Self {
+            capacity: capacity.bytes(),
+            head: 0,
+            tail: 0,
+            told: 0,
+            batches: 0,
+            taken: 0,
+            next_is_lost: false,
+        }
     }
 
     /// Where the next byte is.
@@ -78,22 +88,32 @@ impl Consumer {
     /// Behind a fence, which is what looking costs, it looks only when all that was seen is read, or an eighth of the ring
     /// since the last time, or where a look without one, which may be late, says that somebody sleeps. So a writer that
     /// lacks less than an eighth may be woken late, by the reading that follows.
+    ///
+    /// # Errors
+    ///
+    /// [`Overrun`] if there are fewer; nothing is given back then.
     #[inline]
-    pub fn release<W: Word>(&mut self, bytes: u64, view: &View<'_, W>) -> Option<Sleep> {
-        debug_assert!(bytes <= self.tail.wrapping_sub(self.head));
+    pub fn release<W: Word>(
+        &mut self,
+        bytes: u64,
+        view: &View<'_, W>,
+    ) -> Result<Option<Sleep>, Overrun> {
+        if bytes > self.known() {
+            return Err(Overrun { bytes, most: self.known() });
+        }
         self.head = self.head.wrapping_add(bytes);
         view.own.head.store(self.head, Release);
         let untold = self.head.wrapping_sub(self.told);
         let must_look = self.head == self.tail || untold >= self.capacity / 8;
         // Possibly: it may have left that bed for another, and been told by nobody.
         if !must_look && self.sleeper(view).is_none() {
-            return None;
+            return Ok(None);
         }
         W::fence();
         // Really: whoever sleeps by a word that is not seen here sees this head.
         let woken = self.sleeper(view);
         self.told = self.head;
-        woken
+        Ok(woken)
     }
 
     /// Who waits for what was read since the last look.
@@ -116,11 +136,27 @@ impl Consumer {
     }
 
     /// Where the next batch belongs, as the peer claims, if there is one.
-    #[must_use]
-    pub fn next_mark<W: Word>(&self, view: &View<'_, W>) -> Option<u64> {
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt::Batches`].
+    pub fn next_mark<W: Word>(&self, view: &View<'_, W>) -> Result<Option<Mark>, Corrupt> {
         let places = view.peer.marks.len() as u64;
-        (self.batches_left() > 0)
-            .then(|| view.peer.marks[(self.taken % places) as usize].load(Relaxed))
+        match self.batches_left() {
+            0 => Ok(None),
+            left if left > places => {
+                let possible = (self.taken, self.taken.wrapping_add(places));
+                Err(Corrupt::Batches { claimed: self.batches, possible })
+            }
+            _ => Ok(Some(mark(self.taken, view))),
+        }
+    }
+
+    /// Whether the next batch was taken by a process that had a copy of this end and was killed before it had read the bytes
+    /// that it belongs to: the descriptors are lost, the bytes are there.
+    #[must_use]
+    pub fn is_next_lost(&self) -> bool {
+        self.next_is_lost
     }
 
     /// How many batches of descriptors were taken.
@@ -129,10 +165,18 @@ impl Consumer {
         self.taken
     }
 
+    /// Notes that a batch of descriptors was taken, to be handed over with the bytes that are read next.
+    pub fn note_handed<W: Word>(&mut self, view: &View<'_, W>) {
+        view.own.handed.store(self.taken.wrapping_add(1), Relaxed);
+        self.note_taken(view);
+    }
+
     /// Notes that a batch of descriptors was taken.
     pub fn note_taken<W: Word>(&mut self, view: &View<'_, W>) {
         self.taken = self.taken.wrapping_add(1);
-        view.own.taken.store(self.taken, Relaxed);
+        self.next_is_lost = false;
+        // Release: behind what `note_handed` says.
+        view.own.taken.store(self.taken, Release);
     }
 
     /// What to wait for until there is something to read.
@@ -155,24 +199,47 @@ impl Consumer {
         view.own.head.load(Relaxed) != self.head || view.own.taken.load(Relaxed) != self.taken
     }
 
-    /// Goes on where another process stopped that had a copy of this end: from what it published.
+    /// Goes on where another process stopped that had a copy of this end: from what it published. Says whom to wake, for
+    /// the other one may have been killed before it did.
     ///
     /// # Errors
     ///
-    /// [`Corrupt::Tail`].
-    pub fn resume<W: Word>(&mut self, view: &View<'_, W>) -> Result<(), Corrupt> {
+    /// [`Corrupt::Tail`]; nothing is changed then.
+    pub fn resume<W: Word>(&mut self, view: &View<'_, W>) -> Result<Option<Sleep>, Corrupt> {
         let published = view.own.head.load(Acquire);
         let claimed = view.peer.tail.load(Acquire);
         let head = later(self.head, published);
-        if claimed.wrapping_sub(head) > self.capacity {
-            let possible = (head, head.wrapping_add(self.capacity));
-            return Err(Corrupt::Tail { claimed, possible });
+        let (least, limit) = (later(self.tail, head), head.wrapping_add(self.capacity));
+        if advanced(least, claimed, limit).is_none() {
+            return Err(Corrupt::Tail { claimed, possible: (least, limit) });
         }
-        self.taken = later(self.taken, view.own.taken.load(Relaxed));
         self.batches = view.peer.batches.load(Acquire);
         (self.head, self.tail) = (head, claimed);
-        // The other process may have given back nearly an eighth without a look: the next release looks for it, too.
-        self.told = head.wrapping_sub(self.capacity / 8);
-        Ok(())
+        self.take_over_taken(view);
+        W::fence();
+        self.told = head.wrapping_sub(self.capacity);
+        let woken = self.sleeper(view);
+        self.told = head;
+        Ok(woken)
     }
+
+    /// Goes on behind the batches that the other process took; if it was killed before it had read the bytes of the last one,
+    /// then in front of that one.
+    fn take_over_taken<W: Word>(&mut self, view: &View<'_, W>) {
+        // Pairs with the `Release` in `note_taken`.
+        let published = later(self.taken, view.own.taken.load(Acquire));
+        let last = published.wrapping_sub(1);
+        let was_taken_elsewhere = published != self.taken;
+        self.next_is_lost = was_taken_elsewhere
+            && view.own.handed.load(Relaxed) == published
+            && self.batches.wrapping_sub(last) <= view.peer.marks.len() as u64
+            && mark(last, view).beyond(self.head) == 0;
+        self.taken = if self.next_is_lost { last } else { published };
+    }
+}
+
+/// The mark of a batch of the peer's.
+fn mark<W: Word>(batch: u64, view: &View<'_, W>) -> Mark {
+    let place = batch % view.peer.marks.len() as u64;
+    Mark::from_word(view.peer.marks[place as usize].load(Relaxed))
 }

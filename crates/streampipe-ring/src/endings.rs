@@ -55,6 +55,12 @@ pub fn end<W: Word>(half: Half, view: &View<'_, W>) -> Sleepers {
     Sleepers::of(&view.peer)
 }
 
+/// Who of the peer's side sleeps, for whoever tells of an end that was made by somebody who was killed before they had told.
+pub fn sleepers<W: Word>(view: &View<'_, W>) -> Sleepers {
+    W::fence();
+    Sleepers::of(&view.peer)
+}
+
 /// Notes that a handle of this end was closed, behind its closing; says who should look whether it was the last.
 pub fn note_closing<W: Word>(view: &View<'_, W>) -> Sleepers {
     view.own.closings.add(1, Release);

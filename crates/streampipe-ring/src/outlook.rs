@@ -73,10 +73,12 @@ impl<W: Word> View<'_, W> {
         beyond != 0 && beyond < 1 << 63
     }
 
-    /// Whether the peer, which will read no more, has read all that was written, as far as it told.
+    /// Whether the peer, which will read no more, has read all that was written up to a position, as far as it told; all that
+    /// was written at all, if there is none.
     #[must_use]
-    pub fn is_all_read(&self) -> bool {
-        self.own.tail.load(Relaxed) == self.peer.head.load(Relaxed)
+    pub fn is_all_read(&self, up_to: Option<u64>) -> bool {
+        let (written, read) = (self.own.tail.load(Relaxed), self.peer.head.load(Relaxed));
+        written == read || up_to.is_some_and(|position| read.wrapping_sub(position) < 1 << 63)
     }
 
     /// Says on which processor this end is, as far as it knows.

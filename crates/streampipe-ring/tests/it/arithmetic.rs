@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use streampipe_ring::position::{advanced, crossed};
-use streampipe_ring::{Arm, Capacity, Consumer, Corrupt, Producer, Sleep, View};
+use streampipe_ring::{Arm, Capacity, Consumer, Corrupt, Mark, Overrun, Producer, Sleep, View};
 
 use crate::memory::Control;
 
@@ -155,8 +155,8 @@ impl Ring {
 
     fn resume(&mut self) {
         let [one, other] = &self.controls;
-        self.producer.resume(&one.view(other)).unwrap();
-        self.consumer.resume(&other.view(one)).unwrap();
+        let _ = self.producer.resume(&one.view(other)).unwrap();
+        let _ = self.consumer.resume(&other.view(one)).unwrap();
     }
 
     fn writing(&self) -> View<'_, AtomicU64> {
@@ -180,7 +180,7 @@ impl Ring {
             self.bytes[((old.wrapping_add(at)) % CAPACITY) as usize] = self.next;
             self.queue.push_back(self.next);
         }
-        let woken = self.producer.publish(len, &view);
+        let woken = self.producer.publish(len, &view).unwrap();
         let passed = self.reader.take_if(|arm| arm.at.wrapping_sub(old) < len);
         assert_eq!(woken, passed.map(|arm| arm.sleep), "from {old} by {len}");
     }
@@ -198,7 +198,7 @@ impl Ring {
             let byte = self.bytes[(old.wrapping_add(at) % CAPACITY) as usize];
             assert_eq!(Some(byte), self.queue.pop_front());
         }
-        let woken = self.consumer.release(len, &view);
+        let woken = self.consumer.release(len, &view).unwrap();
         let passed = self.writer.take_if(|arm| arm.at.wrapping_sub(old) < len);
         assert_eq!(woken, passed.map(|arm| arm.sleep), "from {old} by {len}");
     }
@@ -305,16 +305,221 @@ fn what_was_announced_is_counted_until_it_is_taken() {
     let [one, other] = &ring.controls;
     let (writing, reading) = (one.view(other), other.view(one));
     ring.producer.note_batch(&writing);
-    let _ = ring.producer.publish(1, &writing);
+    let _ = ring.producer.publish(1, &writing).unwrap();
     ring.producer.note_batch(&writing);
     assert_eq!(ring.consumer.batches_left(), 0);
     assert_eq!(ring.consumer.available(1, &reading), Ok(1));
     assert_eq!((ring.consumer.batches_left(), ring.consumer.taken()), (2, 0));
     ring.consumer.note_taken(&reading);
     assert_eq!((ring.consumer.batches_left(), ring.consumer.taken()), (1, 1));
+    let _ = ring.consumer.release(1, &reading).unwrap();
     let mut fork = Consumer::new(Capacity::LEAST);
     fork.resume(&reading).unwrap();
     assert_eq!((fork.batches_left(), fork.taken()), (1, 1));
+}
+
+// --- steps that are too large ---
+
+/// In every build: without these errors, a ring of 4 KiB takes bytes that nobody reads, and gives bytes that nobody wrote.
+#[test]
+fn a_step_beyond_what_is_free_or_there_is_refused_and_changes_nothing() {
+    for start in STARTS {
+        for written in [0, 1, 100, CAPACITY - 1, CAPACITY] {
+            let mut ring = Ring::at(start);
+            ring.write(written);
+            ring.read(0);
+            let (tail, head) = (ring.producer.tail(), ring.consumer.head());
+            let (free, there) = (CAPACITY - written, written);
+            for beyond in [1, 2, CAPACITY, 1 << 62, u64::MAX - CAPACITY] {
+                let (bytes, most) = (free + beyond, free);
+                let refused = ring.producer.clone().publish(bytes, &ring.writing());
+                assert_eq!(refused, Err(Overrun { bytes, most }));
+                let (bytes, most) = (there + beyond, there);
+                let refused = ring.consumer.clone().release(bytes, &ring.reading());
+                assert_eq!(refused, Err(Overrun { bytes, most }));
+            }
+            assert_eq!(ring.controls[0].tail.load(Relaxed), tail);
+            assert_eq!(ring.controls[1].head.load(Relaxed), head);
+            ring.read(CAPACITY);
+            ring.write(CAPACITY);
+        }
+    }
+    let text = Overrun { bytes: 5000, most: 4096 }.to_string();
+    assert_eq!(text, "a step of 5000 bytes, where 4096 are possible");
+}
+
+/// What a peer said before, it cannot take back where somebody goes on for another process.
+#[test]
+fn who_takes_over_from_another_process_believes_no_position_that_went_back() {
+    for start in STARTS {
+        let mut ring = Ring::at(start);
+        ring.write(1000);
+        ring.read(600);
+        ring.write(10);
+        let (tail, head) = (ring.producer.tail(), ring.consumer.head());
+        ring.producer.look(&ring.controls[0].view(&ring.controls[1])).unwrap();
+        let seen = tail.wrapping_sub(10);
+        for back in [1, 300, 1000, 1 << 62] {
+            ring.controls[0].tail.store(seen.wrapping_sub(back), Relaxed);
+            let error = ring.consumer.clone().resume(&ring.reading()).unwrap_err();
+            let possible = (seen, head.wrapping_add(CAPACITY));
+            assert_eq!(error, Corrupt::Tail { claimed: seen.wrapping_sub(back), possible });
+        }
+        ring.controls[0].tail.store(tail, Relaxed);
+        for back in [1, 300, 1000, 1 << 62] {
+            ring.controls[1].head.store(head.wrapping_sub(back), Relaxed);
+            let error = ring.producer.clone().resume(&ring.writing()).unwrap_err();
+            let possible = (head, tail);
+            assert_eq!(error, Corrupt::Head { claimed: head.wrapping_sub(back), possible });
+        }
+        ring.controls[1].head.store(head, Relaxed);
+        ring.resume();
+        ring.read(CAPACITY);
+    }
+}
+
+// --- who goes on for one that was killed between two steps ---
+
+#[test]
+fn whoever_goes_on_wakes_who_was_left_asleep() {
+    for sleep in [Sleep::OnFutex, Sleep::AtLifeline] {
+        for start in STARTS {
+            let mut ring = Ring::at(start);
+            ring.sleep_reading(sleep);
+            let mut parent = ring.producer.clone();
+            assert!(!parent.is_left_behind(&ring.writing()));
+            // The child publishes, and is killed in front of the doorbell.
+            let _ = ring.producer.publish(100, &ring.controls[0].view(&ring.controls[1])).unwrap();
+            assert!(parent.is_left_behind(&ring.writing()));
+            assert_eq!(parent.resume(&ring.writing()), Ok(Some(sleep)));
+
+            let mut ring = Ring::at(start);
+            ring.write(CAPACITY);
+            ring.sleep_writing(1, sleep);
+            let mut parent = ring.consumer.clone();
+            ring.consumer.look(&ring.controls[1].view(&ring.controls[0])).unwrap();
+            let _ = ring.consumer.release(CAPACITY, &ring.controls[1].view(&ring.controls[0]));
+            assert!(parent.is_left_behind(&ring.reading()));
+            assert_eq!(parent.resume(&ring.reading()), Ok(Some(sleep)));
+        }
+    }
+}
+
+#[test]
+fn a_batch_whose_bytes_were_not_published_is_taken_back() {
+    for start in STARTS {
+        let mut ring = Ring::at(start);
+        let [one, other] = &ring.controls;
+        let (writing, reading) = (one.view(other), other.view(one));
+        let mut parent = ring.producer.clone();
+        assert_eq!(ring.producer.begin_note(&writing), 1);
+        ring.producer.note_batch(&writing);
+        // The child is killed here.
+        assert!(parent.is_left_behind(&writing));
+        assert_eq!(parent.resume(&writing), Ok(None));
+        assert!(!parent.is_left_behind(&writing));
+        let _ = parent.publish(1, &writing).unwrap();
+        assert_eq!(ring.consumer.available(1, &reading), Ok(1));
+        assert_eq!(
+            (ring.consumer.batches_left(), ring.consumer.next_mark(&reading)),
+            (0, Ok(None))
+        );
+        // The next one has another number, and is named.
+        assert_eq!(parent.begin_note(&writing), 2);
+        parent.note_batch(&writing);
+        let _ = parent.publish(1, &writing).unwrap();
+        // One that was published stays.
+        ring.producer.resume(&writing).unwrap();
+        assert_eq!(ring.consumer.available(2, &reading), Ok(2));
+        assert_eq!(ring.consumer.batches_left(), 1);
+        let mark = ring.consumer.next_mark(&reading).unwrap().unwrap();
+        assert_eq!((mark.number, mark.beyond(start)), (2, 1));
+    }
+}
+
+#[test]
+fn a_note_that_was_sent_and_not_noted_has_a_number_of_its_own() {
+    let ring = Ring::at(0);
+    let view = ring.writing();
+    let (mut parent, mut child) = (ring.producer.clone(), ring.producer.clone());
+    // One that was not sent after all has its number again.
+    assert_eq!([child.begin_note(&view), child.begin_note(&view)], [1, 2]);
+    // The child is killed here; nothing else of it is to be seen.
+    assert!(!parent.is_left_behind(&view));
+    assert_eq!(parent.begin_note(&view), 3);
+    parent.note_batch(&view);
+    assert_eq!(Mark::from_word(ring.controls[0].marks[0].load(Relaxed)).number, 3);
+}
+
+#[test]
+fn a_batch_that_was_taken_and_whose_bytes_were_not_read_is_lost() {
+    for start in STARTS {
+        let mut ring = Ring::at(start);
+        let [one, other] = &ring.controls;
+        let (writing, reading) = (one.view(other), other.view(one));
+        for _ in 0..2 {
+            ring.producer.begin_note(&writing);
+            ring.producer.note_batch(&writing);
+            let _ = ring.producer.publish(1, &writing).unwrap();
+            let mut parent = ring.consumer.clone();
+            ring.consumer.look(&reading).unwrap();
+            let mut refuses = ring.consumer.clone();
+            refuses.note_taken(&reading);
+            parent.clone().resume(&reading).unwrap();
+            assert!(!parent.is_next_lost(), "it was closed, and somebody was told");
+            reading.own.taken.store(ring.consumer.taken(), Relaxed);
+            ring.consumer.note_handed(&reading);
+            // The child is killed here.
+            for _ in 0..2 {
+                parent.resume(&reading).unwrap();
+                assert!(parent.is_next_lost());
+                assert_eq!((parent.batches_left(), parent.known()), (1, 1));
+            }
+            parent.note_taken(&reading);
+            assert!(!parent.is_next_lost() && !parent.is_left_behind(&reading));
+            // It reads the byte, and one that goes on behind that is told of nothing.
+            let _ = parent.release(1, &reading).unwrap();
+            ring.consumer.resume(&reading).unwrap();
+            assert!(!ring.consumer.is_next_lost());
+        }
+    }
+}
+
+#[test]
+fn batches_that_cannot_be_are_told_in_numbers() {
+    let mut ring = Ring::at(0);
+    ring.write(1);
+    let [one, other] = &ring.controls;
+    one.batches.store(3, Relaxed);
+    ring.consumer.look(&other.view(one)).unwrap();
+    let corrupt = ring.consumer.next_mark(&other.view(one)).unwrap_err();
+    assert_eq!(corrupt, Corrupt::Batches { claimed: 3, possible: (0, 2) });
+    let text = "the peer claims to have sent 3 batches of descriptors, which must be 0 to 2";
+    assert_eq!(corrupt.to_string(), text);
+}
+
+#[test]
+fn a_mark_survives_its_word_but_for_the_highest_bits_of_the_position() {
+    for position in [0, 1, 4096, (1 << 48) - 1, 1 << 48, (1 << 48) + 5, u64::MAX] {
+        for number in [0, 1, u16::MAX] {
+            let mark = Mark::new(position, number);
+            assert_eq!(Mark::from_word(mark.to_word()), mark);
+            assert_eq!((mark.number, mark.beyond(position)), (number, 0));
+            assert_eq!(mark.beyond(position.wrapping_sub(7)), 7);
+        }
+    }
+}
+
+#[test]
+fn notes_are_numbered_from_1_to_65535_and_again() {
+    let ring = Ring::at(0);
+    let mut producer = ring.producer.clone();
+    let numbers = (0..70_000).map(|_| {
+        let number = producer.begin_note(&ring.writing());
+        producer.note_batch(&ring.writing());
+        number
+    });
+    assert!(numbers.eq((1..=u16::MAX).cycle().take(70_000)));
 }
 
 #[test]

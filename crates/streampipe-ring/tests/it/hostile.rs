@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use streampipe_ring::{
     Capacity, Consumer, Corrupt, Half, Outlook, Producer, Sleep, View, Word, closings, end,
-    note_closing,
+    note_closing, sleepers,
 };
 
 use crate::memory::Control;
@@ -91,7 +91,7 @@ impl Memory {
     fn release(&self, consumer: &mut Consumer, bytes: u64) {
         let looked = &self.0[1].space_arm.loads;
         self.call(|view| {
-            let _ = consumer.release(bytes, view);
+            let _ = consumer.release(bytes, view).expect("as many as are there");
             assert!((1..=2).contains(&looked.get()), "{} times", looked.get());
             looked.set(1);
         });
@@ -99,7 +99,7 @@ impl Memory {
 
     fn words(&self) -> impl Iterator<Item = &Told> {
         self.0.iter().flat_map(|it| {
-            let positions = [&it.tail, &it.batches, &it.head, &it.taken];
+            let positions = [&it.tail, &it.batches, &it.notes, &it.head, &it.taken, &it.handed];
             let others = [&it.ended, &it.closings, &it.data_arm, &it.space_arm, &it.processor];
             positions.into_iter().chain(others).chain(&it.marks)
         })
@@ -152,11 +152,11 @@ fn resume_reading(consumer: &mut Consumer, memory: &Memory) {
     let resumed = memory.call(|view| consumer.resume(view));
     let (head, tail) = reader_positions(consumer);
     match resumed {
-        Ok(()) => assert!(tail.wrapping_sub(head) <= CAPACITY, "{tail} is far from {head}"),
+        Ok(_) => assert!(tail.wrapping_sub(head) <= CAPACITY, "{tail} is far from {head}"),
         Err(Corrupt::Tail { claimed, possible }) => {
             assert_eq!(((head, tail), claimed), (before, memory.0[1].tail.last.get()));
             assert!(!is_between(claimed, possible), "{claimed}, possible {possible:?}");
-            assert_eq!(possible.1.wrapping_sub(possible.0), CAPACITY);
+            assert!(possible.1.wrapping_sub(possible.0) <= CAPACITY, "{possible:?}");
         }
         Err(other) => panic!("{other:?} of a tail"),
     }
@@ -204,7 +204,7 @@ fn space(producer: &mut Producer, memory: &Memory, wanted: u64) {
 fn publish(producer: &mut Producer, memory: &Memory, less: u64) {
     let (head, tail) = writer_positions(producer);
     let bytes = producer.free() - less.min(producer.free());
-    memory.call(|view| producer.publish(bytes, view));
+    let _ = memory.call(|view| producer.publish(bytes, view)).expect("as many as are free");
     assert_eq!(writer_positions(producer), (head, tail.wrapping_add(bytes)));
 }
 
@@ -213,11 +213,11 @@ fn resume_writing(producer: &mut Producer, memory: &Memory) {
     let resumed = memory.call(|view| producer.resume(view));
     let (head, tail) = writer_positions(producer);
     match resumed {
-        Ok(()) => assert!(tail.wrapping_sub(head) <= CAPACITY, "{head} is far from {tail}"),
+        Ok(_) => assert!(tail.wrapping_sub(head) <= CAPACITY, "{head} is far from {tail}"),
         Err(Corrupt::Head { claimed, possible }) => {
             assert_eq!(((head, tail), claimed), (before, memory.0[1].head.last.get()));
             assert!(!is_between(claimed, possible), "{claimed}, possible {possible:?}");
-            assert_eq!(possible.1.wrapping_sub(possible.0), CAPACITY);
+            assert!(possible.1.wrapping_sub(possible.0) <= CAPACITY, "{possible:?}");
         }
         Err(other) => panic!("{other:?} of a head"),
     }
@@ -307,7 +307,8 @@ fn every_other_question_looks_once_as_well() {
         memory.call(|view| view.is_reader_due());
         memory.call(|view| view.is_writer_due(CAPACITY));
         memory.call(|view| view.has_written_beyond(u64::MAX));
-        memory.call(|view| view.is_all_read());
+        memory.call(|view| view.is_all_read(Some(7)));
+        memory.call(sleepers);
         memory.call(|view| view.show_processor(Some(u32::MAX)));
         memory.call(|view| view.is_on_one_processor());
         memory.call(|view| view.is_on_two_processors());

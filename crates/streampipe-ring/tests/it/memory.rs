@@ -7,8 +7,10 @@ use streampipe_ring::{View, Words};
 pub(crate) struct Control<W> {
     pub(crate) tail: W,
     pub(crate) batches: W,
+    pub(crate) notes: W,
     pub(crate) head: W,
     pub(crate) taken: W,
+    pub(crate) handed: W,
     pub(crate) ended: W,
     pub(crate) closings: W,
     pub(crate) data_arm: W,
@@ -27,8 +29,10 @@ impl<W> Control<W> {
         Words {
             tail: &self.tail,
             batches: &self.batches,
+            notes: &self.notes,
             head: &self.head,
             taken: &self.taken,
+            handed: &self.handed,
             ended: &self.ended,
             closings: &self.closings,
             data_arm: &self.data_arm,

@@ -14,6 +14,7 @@
 //! | positions behind an end | nothing (3) | | | stale: ended | stale: ended |
 //! | closing | deadlock | deadlock: `note_closing` | deadlock: `Producer::arm` | race: closings | race: closings |
 //! | descriptors | deadlock | deadlock: `publish` | deadlock: `Consumer::arm` | race: batches | race: batches |
+//! | who goes on for the dead | deadlock | deadlock: `resume` | deadlock: `arm` | | |
 //! | bytes, awake | nothing (3) | | | race: tail, head | race: tail, head |
 //!
 //! 1. The fence of the last `publish` stands between, and is one for `end`, too. That of a last `release` need not: the
@@ -44,7 +45,7 @@ use self::search::{Fault, fails, fails_without, holds, holds_within, holds_witho
 const BEDS: [Bed; 3] = [Bed::Futex, Bed::Lifeline, Bed::Both];
 
 const NO_WAKERS_FENCE: Lack =
-    Lack::Fences(&[Fence::Publish, Fence::Release, Fence::End, Fence::Closing]);
+    Lack::Fences(&[Fence::Publish, Fence::Release, Fence::End, Fence::Closing, Fence::Resume]);
 
 const NO_SLEEPERS_FENCE: Lack = Lack::Fences(&[Fence::ArmForData, Fence::ArmForSpace]);
 
@@ -186,6 +187,41 @@ fn a_fork_tells_what_its_parent_had_read() {
         holds(move || room_after_a_fork(1, 12, bed));
         holds(move || room_after_a_fork(1, 1, bed));
         fails_without(&FENCES, move || room_after_a_fork(1, 12, bed));
+    }
+}
+
+/// One process reads, and is killed in front of the doorbell; its parent goes on.
+fn room_that_a_dead_process_made(units: u64, bed: Bed) {
+    let (_pair, _one, other, mut writer) = pair_with(FULL);
+    let writing = spawn(move || writer.write_at_once(1, bed).unwrap());
+    let mut parent = other.reader();
+    parent.wait(Bed::Awake);
+    parent.clone().take_and_die(units);
+    parent.resume();
+    writing.join().unwrap();
+}
+
+/// One process writes, and is killed in front of the doorbell; its parent goes on.
+fn bytes_that_a_dead_process_wrote(bed: Bed) {
+    let (_pair, _one, other, mut parent) = pair_with(0);
+    let reading = spawn(move || other.reader().read(1, bed));
+    parent.fork().write_and_die();
+    parent.resume();
+    reading.join().unwrap();
+}
+
+/// A process that is killed is so in front of its fence.
+const NO_FENCE_OF_THE_DEAD: Lack = Lack::Fences(&[Fence::Publish, Fence::Release]);
+
+#[test]
+fn whoever_goes_on_for_a_dead_process_wakes_who_waits_for_what_it_did() {
+    for bed in BEDS {
+        holds_without(NO_FENCE_OF_THE_DEAD, move || bytes_that_a_dead_process_wrote(bed));
+        fails_without(&FENCES, move || bytes_that_a_dead_process_wrote(bed));
+        for units in [4, FULL] {
+            holds_without(NO_FENCE_OF_THE_DEAD, move || room_that_a_dead_process_made(units, bed));
+            fails_without(&FENCES, move || room_that_a_dead_process_made(units, bed));
+        }
     }
 }
 

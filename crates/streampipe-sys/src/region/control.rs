@@ -28,7 +28,7 @@ pub struct Control {
 /// How many batches of descriptors may be on their way at once: more than a socket of the usual size takes notes.
 const MARKS: usize = 384;
 
-/// Positions, of the batches that are on their way.
+/// Positions of the batches that are on their way, with the numbers of their notes.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct Marks(pub [AtomicU64; MARKS]);
@@ -58,6 +58,8 @@ pub struct Written {
     pub tail: AtomicU64,
     /// How many batches of descriptors beside them.
     pub batches: AtomicU64,
+    /// How many notes with descriptors were begun.
+    pub notes: AtomicU64,
 }
 
 /// What this end has read.
@@ -68,6 +70,10 @@ pub struct Read {
     pub head: AtomicU64,
     /// How many batches of descriptors.
     pub taken: AtomicU64,
+    /// How many there were with the last one that goes with bytes.
+    pub handed: AtomicU64,
+    /// Which process took notes from the lifeline last.
+    pub listener: AtomicU64,
 }
 
 /// What this end has ended.

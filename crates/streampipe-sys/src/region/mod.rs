@@ -9,7 +9,7 @@
 //! 3. Places in a ring are computed from numbers of our own, masked by a capacity that is not in shared memory.
 //! 4. Memory that comes from the peer is looked at before it is mapped ([`Unfit`]), and mapped with our length.
 //!
-//! Layout, version 1: two parts, the first that of the end which made the region; each is a page of control and its
+//! Layout, version 2: two parts, the first that of the end which made the region; each is a page of control and its
 //! outgoing ring.
 
 mod control;

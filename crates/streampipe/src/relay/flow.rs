@@ -151,6 +151,7 @@ impl<'ends> Flow<'ends> {
 fn fds_closed(error: &io::Error) -> Option<u64> {
     match error.get_ref()?.downcast_ref()? {
         FdError::Lost { arrived, .. } | FdError::Refused { arrived, .. } => Some(*arrived as u64),
+        FdError::Orphaned { count } => Some(*count as u64),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 use std::{error, fmt, io};
 
-use streampipe_ring::Corrupt;
+use streampipe_ring::{Corrupt, Overrun};
 use streampipe_wire::BadNote;
 
 /// The peer of a ring broke its rules: nothing it says is believed any more, and the end is of no use.
@@ -21,6 +21,8 @@ use streampipe_wire::BadNote;
 pub enum Poisoned {
     /// A position that cannot be.
     Position(Corrupt),
+    /// A step of this end's own that is larger than what the positions allow.
+    Step(Overrun),
     /// Something over the lifeline that is no note.
     Note(BadNote),
     /// A note in pieces, which an honest peer never sends.
@@ -53,6 +55,7 @@ impl fmt::Display for Poisoned {
         f.write_str("the peer broke the rules of the ring: ")?;
         match self {
             Self::Position(corrupt) => corrupt.fmt(f),
+            Self::Step(overrun) => overrun.fmt(f),
             Self::Note(bad) => bad.fmt(f),
             Self::LifelineCut => f.write_str("a note came in pieces"),
             Self::UnexpectedNote => f.write_str("a note out of place"),
@@ -72,6 +75,12 @@ impl error::Error for Poisoned {}
 impl From<Corrupt> for Poisoned {
     fn from(corrupt: Corrupt) -> Self {
         Self::Position(corrupt)
+    }
+}
+
+impl From<Overrun> for Poisoned {
+    fn from(overrun: Overrun) -> Self {
+        Self::Step(overrun)
     }
 }
 

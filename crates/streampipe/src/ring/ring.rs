@@ -3,7 +3,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use streampipe_ring::{Capacity, Consumer, Half, Producer, Sleep, Sleepers, View, Words};
+use streampipe_ring::{Capacity, Consumer, Half, Producer, Sleep, Sleepers, View, Words, sleepers};
 use streampipe_sys::generation::Generation;
 use streampipe_sys::region::{Control, Owner, Region};
 use streampipe_sys::wait::glance;
@@ -43,6 +43,12 @@ pub(crate) struct Ring {
     gone: AtomicBool,
     /// How many notes were heard: who was waiting for one that another call took looks again.
     heard: AtomicU64,
+    /// Descriptors came and were closed that belonged to no bytes, and nobody was told.
+    has_orphans: AtomicBool,
+    /// From where on bytes were published when the peer, as was seen then, had ended its reading.
+    pub(super) late: OnceLock<u64>,
+    /// Of which ends of a half, reading and writing, this process knows that the peer was woken for them.
+    ends_told: [AtomicBool; 2],
     poisoned: OnceLock<Poisoned>,
 }
 
@@ -125,6 +131,9 @@ impl Ring {
             has_listener: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             heard: AtomicU64::new(0),
+            has_orphans: AtomicBool::new(false),
+            late: OnceLock::new(),
+            ends_told: Default::default(),
             poisoned: OnceLock::new(),
         };
         // Somebody may poll the end before it has read for the first time.
@@ -194,6 +203,9 @@ impl Ring {
     ///
     /// From here on our own words are believed, as far as they can be true. A peer that writes them harms the bytes that
     /// it sends, or reads bytes that it could read before.
+    ///
+    /// Not while somebody works in place: whoever gives back or commits then counts from where it began. They are told that
+    /// another process was there, and the call behind that goes on from what it published.
     #[cold]
     fn resume_reader(&self, reader: &mut Reader, number: u64, line: &Line<'_>) -> io::Result<()> {
         if reader.generation != number {
@@ -202,8 +214,12 @@ impl Ring {
             reader.lending.forget_others();
             reader.generation = number;
         }
+        if reader.lending.is_lent() {
+            return Ok(());
+        }
         let resumed = reader.consumer.resume(&self.view());
-        resumed.map_err(|corrupt| self.poison(line, corrupt.into()))?;
+        let woken = resumed.map_err(|corrupt| self.poison(line, corrupt.into()))?;
+        self.wake_writer(woken, line.fd);
         self.lifeline().set_aside_before(reader.consumer.head());
         Ok(())
     }
@@ -215,8 +231,44 @@ impl Ring {
             writer.lending.forget_others();
             writer.generation = number;
         }
+        if writer.lending.is_lent() {
+            return Ok(());
+        }
         let resumed = writer.producer.resume(&self.view());
-        resumed.map_err(|corrupt| self.poison(line, corrupt.into()))
+        let woken = resumed.map_err(|corrupt| self.poison(line, corrupt.into()))?;
+        self.note_doorbell(self.wake_reader(woken, line.fd), line);
+        Ok(())
+    }
+
+    /// Tells the peer what another process has published in this direction through a copy of this end, and was killed before
+    /// it had told. Whoever uses the direction does so anyhow; this is for who goes to sleep in the other one.
+    #[cold]
+    pub(super) fn tell_what_was_left(&self, used: Direction, line: &Line<'_>) {
+        // Whoever has the lock uses the direction.
+        match used {
+            Direction::Reading { .. } => {
+                if self.writer.try_lock().is_ok() {
+                    drop(self.writer(line));
+                }
+            }
+            Direction::Writing { .. } => {
+                if self.reader.try_lock().is_ok() {
+                    drop(self.reader(line));
+                }
+            }
+        }
+        self.tell_ends(line.fd);
+    }
+
+    /// Wakes the peer for the ends of a half that another process has made, which may have been killed before it did.
+    #[cold]
+    pub(super) fn tell_ends(&self, fd: BorrowedFd<'_>) {
+        let view = self.view();
+        for (half, is_told) in [Half::Reading, Half::Writing].into_iter().zip(&self.ends_told) {
+            if half.is_ended(&view.own) && !is_told.swap(true, Ordering::Relaxed) {
+                self.wake_peer(sleepers(&view), fd);
+            }
+        }
     }
 
     // --- the end of it ---
@@ -262,6 +314,27 @@ impl Ring {
         self.wake_own();
     }
 
+    /// Notes that this process is about to take a note from the lifeline, and whether another one that has a copy of this end
+    /// did: what is missing then was taken there.
+    pub(super) fn note_listener(&self, lifeline: &mut Lifeline) {
+        let (word, own) = (&self.own().read.listener, self.generation.number());
+        let last = word.load(Ordering::Relaxed);
+        if last != own {
+            lifeline.others_listened |= last != 0;
+            word.store(own, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether somebody has to be told of descriptors that were set aside.
+    #[inline]
+    pub(super) fn has_orphans(&self) -> bool {
+        self.has_orphans.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_orphans(&self, lifeline: &Lifeline) {
+        self.has_orphans.store(lifeline.has_orphans(), Ordering::Relaxed);
+    }
+
     pub(super) fn note_heard(&self) {
         self.heard.fetch_add(1, Ordering::Relaxed);
     }
@@ -303,6 +376,7 @@ impl Ring {
     pub(crate) fn end(&self, half: Half, fd: BorrowedFd<'_>) -> io::Result<()> {
         let sleepers = streampipe_ring::end(half, &self.view());
         self.wake_peer(sleepers, fd);
+        self.ends_told[usize::from(half == Half::Writing)].store(true, Ordering::Relaxed);
         self.wake_own();
         if half == Half::Reading && self.reading.is_taken() {
             // A thread of this process sleeps at the lifeline, and nobody else can wake it.
@@ -334,6 +408,15 @@ impl Ring {
             Some(Sleep::AtLifeline) => {
                 let _ = ring_bell(fd);
             }
+        }
+    }
+
+    /// Looks at once whether the peer is gone if nobody could hear a doorbell: the next call is told.
+    #[inline]
+    pub(super) fn note_doorbell(&self, doorbell: Doorbell, line: &Line<'_>) {
+        if doorbell == Doorbell::IsGone {
+            // What the system has against it, the next call meets as well.
+            let _ = self.look_whether_gone(line);
         }
     }
 
@@ -373,8 +456,10 @@ fn words(control: &Control) -> Words<'_, SharedWord> {
     Words {
         tail: &control.written.tail,
         batches: &control.written.batches,
+        notes: &control.written.notes,
         head: &control.read.head,
         taken: &control.read.taken,
+        handed: &control.read.handed,
         ended: &control.over.ended,
         closings: &control.over.closings,
         data_arm: &control.data_arm.0,

@@ -18,10 +18,10 @@ use streampipe_sys::wait::{Interest, glance, wait, wait_beside};
 use streampipe_sys::{futex, queue, table};
 use streampipe_wire::NOTE_LEN;
 
-use super::lifeline::{Heard, Lifeline, Trouble, is_behind};
+use super::Wait;
+use super::lifeline::{Heard, Lifeline, Trouble};
 use super::ring::{Line, Ring, SharedWord};
 use super::spin::Spin;
-use super::{Poisoned, Wait};
 use crate::end::{Life, ROOM, Waiting, Watch};
 use crate::turn::{Busy, Held};
 
@@ -104,6 +104,7 @@ impl Ring {
         call: &mut dyn FnMut() -> io::Result<Option<T>>,
     ) -> io::Result<T> {
         self.hear(line, direction, Listener::Passing)?;
+        self.tell_what_was_left(direction, line);
         loop {
             self.arm(line, direction, Sleep::AtLifeline)?;
             if let Some(done) = call()? {
@@ -149,6 +150,7 @@ impl Ring {
             if has_news {
                 continue;
             }
+            self.tell_what_was_left(direction, line);
             if let Some(watch) = line.watch {
                 if watch.life()? == Life::Gone {
                     return self.last_time(line, watch, call);
@@ -442,7 +444,8 @@ impl Ring {
         };
         let stops_at = reading.then_some(reader.head);
         let done = self.take_notes(line, direction, stops_at, &mut lifeline, notes);
-        let done = done.and_then(|()| self.check_held(line, reader.head, &mut lifeline));
+        lifeline.orphan_behind(reader.head);
+        self.note_orphans(&lifeline);
         let aside = lifeline.take_aside();
         drop(lifeline);
         drop(aside);
@@ -529,6 +532,8 @@ impl Ring {
         match self.take_note(line, direction, lifeline)? {
             Heard::Note => {
                 self.note_heard();
+                // Who floods us with them has no more than two open here.
+                lifeline.orphan_unwritten(|at| self.view().has_written_beyond(at));
                 return Ok(true);
             }
             Heard::Nothing => {}
@@ -559,6 +564,7 @@ impl Ring {
         direction: Direction,
         lifeline: &mut Lifeline,
     ) -> io::Result<Heard> {
+        self.note_listener(lifeline);
         let heard = if let Direction::Reading { due: due @ 1.. } = direction {
             // Without room they would be lost, and the caller has another way to say so.
             if !glance(line.fd)?.readable {
@@ -574,19 +580,6 @@ impl Ring {
             Trouble::Poisoned(poisoned) => self.poison(line, poisoned),
             Trouble::System(error) => error,
         })
-    }
-
-    /// Descriptors are sent when the bytes of those before were written, and taken with their own: else somebody floods us
-    /// with them.
-    fn check_held(&self, line: &Line<'_>, head: u64, lifeline: &mut Lifeline) -> io::Result<()> {
-        let is_full = !lifeline.has_room();
-        let Some(first) = lifeline.next_batch() else { return Ok(()) };
-        let is_early = is_full && !self.view().has_written_beyond(first.at);
-        if is_early || is_behind(first.at, head) {
-            let at = first.at;
-            return Err(self.poison(line, Poisoned::FdsMisplaced { at, head }));
-        }
-        Ok(())
     }
 
     /// Whether somebody may be polling for the other direction who has not been left a note.

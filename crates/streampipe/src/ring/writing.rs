@@ -11,7 +11,7 @@ use streampipe_sys::open::numbers;
 use streampipe_sys::wait::{Interest, pause, wait};
 use streampipe_wire::Note;
 
-use super::lifeline::{Doorbell, send_note};
+use super::lifeline::send_note;
 use super::ring::{Line, Ring, Writer};
 use super::waiting::{Direction, SLICE};
 use crate::end::{Life, Waiting};
@@ -58,7 +58,7 @@ impl Ring {
         cut: Cut,
         waiting: Waiting,
     ) -> io::Result<usize> {
-        let total: usize = parts.iter().map(|part| part.len()).sum();
+        let total = total_len(parts);
         let wanted = cut.least(total) as u64;
         let mut written = 0;
         loop {
@@ -114,6 +114,7 @@ impl Ring {
         let mut writer = self.writer(line)?;
         let view = self.view();
         if Half::Writing.is_ended(&view.own) || Half::Reading.is_ended(&view.peer) {
+            self.tell_ends(line.fd);
             return Err(broken_pipe());
         }
         if writer.lending.is_lent() {
@@ -140,7 +141,8 @@ impl Ring {
         Ok(())
     }
 
-    /// Copies and publishes as much of this range of all bytes as there is room for.
+    /// Copies and publishes as much of this range of all bytes as there is room for. An error says that nothing was published:
+    /// once something is, what goes wrong is for the next call to tell.
     #[inline]
     fn copy_in(
         &self,
@@ -152,7 +154,10 @@ impl Ring {
         let start = range.start;
         while !range.is_empty() {
             let wanted = range.len().min(PIECE);
-            let space = self.space(writer, line, wanted as u64)?;
+            let space = match self.space(writer, line, wanted as u64) {
+                Err(_) if range.start > start => break,
+                space => space?,
+            };
             let len = wanted.min(space as usize);
             if len == 0 {
                 break;
@@ -161,14 +166,25 @@ impl Ring {
             if len <= SMALL && writer.producer.free() >= AHEAD + SMALL as u64 {
                 self.region.fetch_to_write(self.owner, writer.producer.tail().wrapping_add(AHEAD));
             }
-            self.publish(writer, len as u64, line)?;
+            match self.publish(writer, len as u64, line) {
+                Err(_) if range.start > start => break,
+                published => published?,
+            }
             range.start += len;
+            if !range.is_empty() && self.has_nobody_to_read() {
+                break;
+            }
         }
         Ok(range.start - start)
     }
 
     #[inline]
-    fn space(&self, writer: &mut Writer, line: &Line<'_>, wanted: u64) -> io::Result<u64> {
+    pub(super) fn space(
+        &self,
+        writer: &mut Writer,
+        line: &Line<'_>,
+        wanted: u64,
+    ) -> io::Result<u64> {
         let space = writer.producer.space(wanted, &self.view());
         space.map_err(|corrupt| self.poison(line, corrupt.into()))
     }
@@ -188,7 +204,10 @@ impl Ring {
         }
     }
 
-    /// Publishes what was copied. An error says that nobody will read it: a doorbell that nobody can hear tells.
+    /// Publishes what was copied. An error says that nothing was.
+    ///
+    /// Behind the publication the bytes are the peer's, which may read them and close before the doorbell rings: what is
+    /// found out from here on is no answer to this call, but to the next one.
     #[inline]
     pub(super) fn publish(
         &self,
@@ -196,12 +215,26 @@ impl Ring {
         bytes: u64,
         line: &Line<'_>,
     ) -> io::Result<()> {
-        let woken = writer.producer.publish(bytes, &self.view());
-        if self.wake_reader(woken, line.fd) == Doorbell::IsGone {
-            self.look_whether_gone(line)?;
-            return Err(broken_pipe());
+        let view = self.view();
+        let woken = writer.producer.publish(bytes, &view);
+        let woken = woken.map_err(|overrun| self.poison(line, overrun.into()))?;
+        if Half::Reading.is_ended(&view.peer) {
+            self.note_late(writer.producer.tail().wrapping_sub(bytes));
         }
+        self.note_doorbell(self.wake_reader(woken, line.fd), line);
         Ok(())
+    }
+
+    /// Notes from where on the peer need not have read anything: it ended its reading when that was on the way, and takes what
+    /// it finds then. That it leaves these bytes is no reset, as it is none of a socket, which refuses them.
+    #[cold]
+    fn note_late(&self, position: u64) {
+        let _ = self.late.set(position);
+    }
+
+    /// Whether the next write would be refused, as far as is known.
+    fn has_nobody_to_read(&self) -> bool {
+        Half::Reading.is_ended(&self.view().peer) || self.is_gone()
     }
 
     /// Sends descriptors with the first of the bytes; returns how many of these were taken, at least one.
@@ -213,7 +246,7 @@ impl Ring {
         cut: Cut,
         waiting: Waiting,
     ) -> io::Result<usize> {
-        let wanted = cut.least(parts.iter().map(|part| part.len()).sum()) as u64;
+        let wanted = cut.least(total_len(parts)) as u64;
         loop {
             let sent = self.patiently(line, Direction::Writing { wanted }, waiting, || {
                 self.try_send_fds(line, parts, fds, wanted)
@@ -270,13 +303,13 @@ impl Ring {
         // Before the bytes: whoever sees these finds the descriptors.
         let count = u8::try_from(fds.len()).unwrap_or(u8::MAX);
         let note = Note::Fds { count, at: writer.producer.tail() };
-        match send_note(line.fd, note, fds) {
+        let number = writer.producer.begin_note(&self.view());
+        match send_note(line.fd, note.numbered(number), fds) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Some(None)),
             sent => sent?,
         }
         writer.producer.note_batch(&self.view());
-        let total = parts.iter().map(|part| part.len()).sum();
-        let end = self.end_of_step(0, total);
+        let end = self.end_of_step(0, total_len(parts));
         Ok(Some(Some(self.copy_in(&mut writer, line, parts, 0..end)?)))
     }
 
@@ -291,6 +324,13 @@ impl Ring {
         writer.producer.arm(wanted, sleep, &self.view());
         Ok(writer.producer.waitpoint(wanted))
     }
+}
+
+/// How many bytes there are in all. As many as can be counted, of slices that say the same bytes so often that they cannot:
+/// a write takes a part.
+#[inline]
+fn total_len(parts: &[IoSlice<'_>]) -> usize {
+    parts.iter().fold(0, |total, part| total.saturating_add(part.len()))
 }
 
 pub(super) fn broken_pipe() -> io::Error {

@@ -15,7 +15,6 @@ use streampipe_ring::{Arm, Half, Sleep};
 use streampipe_sys::futex;
 use streampipe_sys::job::procfs::{self, Activity};
 use streampipe_sys::region::Owner;
-use streampipe_wire::Note;
 
 use crate::hostile::{CAPACITY, MARGIN, Peer, WAITS, die, ring, with_peer};
 
@@ -177,10 +176,9 @@ fn read_untold(peer: &mut Peer, most: usize) {
     let _ = read(peer, most);
 }
 
-fn send_fds(peer: &Peer, count: u8) {
+fn send_fds(peer: &mut Peer, count: usize) {
     let file = std::fs::File::open("/dev/null").expect("a descriptor");
-    let note = Note::Fds { count, at: peer.producer.tail() };
-    assert!(peer.send(&note.to_bytes(), &vec![file.as_fd(); count.into()]));
+    peer.send_fds(&vec![file.as_fd(); count]);
 }
 
 /// When the survivor sleeps while the peer takes its steps.

@@ -31,6 +31,8 @@ mod ring;
 mod stepped;
 /// A peer killed at any moment.
 mod storm;
+/// A process that goes on for one that was killed.
+mod takeover;
 /// A fork server and its workers.
 mod zygote;
 /// Everybody who waits for a zygote is told when it is gone.
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         .chain(hostile::TESTS.iter().copied().flatten())
         .chain(dying::TESTS)
         .chain(stepped::TESTS)
+        .chain(takeover::TESTS)
         .copied()
         .collect();
     for (name, body) in &tests {
@@ -74,7 +77,7 @@ fn main() -> ExitCode {
         chosen.iter().for_each(|(name, _)| say(&format!("{name}: test\n")));
         return ExitCode::SUCCESS;
     }
-    let long = hostile::LONG.iter().chain(stepped::LONG).copied();
+    let long = hostile::LONG.iter().chain(stepped::LONG).chain(takeover::LONG).copied();
     let long: Vec<Test> = long.filter(|(name, _)| name.contains(filter)).collect();
     let has = |option: &str| args.iter().any(|arg| arg == option);
     match (has("--ignored"), has("--include-ignored")) {

@@ -15,6 +15,8 @@ mod asynchronous;
 mod call;
 /// Values over a channel, and calls.
 mod channels;
+/// What a send says, beside what the peer got.
+mod delivery;
 /// A process that may open nothing any more waits all the same.
 mod descriptor_limit;
 /// Conversions, halves, timeouts, threads.

@@ -76,7 +76,7 @@ pub(crate) fn checked(body: impl FnOnce()) {
 const LEAVING: Duration = Duration::from_secs(5);
 
 /// How many threads this process has.
-fn threads() -> usize {
+pub(crate) fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").expect("/proc is mounted").count()
 }
 

@@ -231,8 +231,26 @@ impl Writer {
             let number = producer.tail() / UNIT + unit;
             end.pair.places[end.number][(number % FULL) as usize].set(number + 1);
         }
-        end.wake_reader(producer.publish(len, &view));
+        end.wake_reader(producer.publish(len, &view).unwrap());
         Some(Ok(len))
+    }
+
+    /// A copy, as a fork of the process has it.
+    pub(super) fn fork(&self) -> Self {
+        Self { end: self.end.clone(), producer: self.producer.clone() }
+    }
+
+    /// Goes on as a fork of the process does, which had a copy all along.
+    pub(super) fn resume(&mut self) {
+        let woken = self.producer.resume(&self.end.view()).unwrap();
+        self.end.wake_reader(woken);
+    }
+
+    /// Writes a unit, and is killed before it has woken anybody.
+    pub(super) fn write_and_die(mut self) {
+        let number = self.producer.tail() / UNIT;
+        self.end.pair.places[self.end.number][(number % FULL) as usize].set(number + 1);
+        let _ = self.producer.publish(UNIT, &self.end.view()).unwrap();
     }
 
     /// Writes a unit with the first batch of descriptors.
@@ -285,7 +303,7 @@ impl Reader {
             let place = &self.end.pair.places[1 - self.end.number][(number % FULL) as usize];
             assert_eq!(place.get(), number + 1);
         }
-        let woken = self.consumer.release(units * UNIT, &self.end.view());
+        let woken = self.consumer.release(units * UNIT, &self.end.view()).unwrap();
         self.end.wake_writer(woken);
     }
 
@@ -326,6 +344,12 @@ impl Reader {
 
     /// Goes on as a fork of the process does, which had a copy all along.
     pub(super) fn resume(&mut self) {
-        self.consumer.resume(&self.end.view()).unwrap();
+        let woken = self.consumer.resume(&self.end.view()).unwrap();
+        self.end.wake_writer(woken);
+    }
+
+    /// Reads so many units that are there, and is killed before it has woken anybody.
+    pub(super) fn take_and_die(mut self, units: u64) {
+        let _ = self.consumer.release(units * UNIT, &self.end.view()).unwrap();
     }
 }

@@ -11,8 +11,10 @@ use crate::memory::Control;
 pub(super) enum Role {
     Tail,
     Batches,
+    Notes,
     Head,
     Taken,
+    Handed,
     Ended,
     Closings,
     DataArm,
@@ -36,6 +38,8 @@ pub(super) enum Fence {
     End,
     /// Of `note_closing`.
     Closing,
+    /// Of `resume`, of either side.
+    Resume,
 }
 
 impl Fence {
@@ -48,6 +52,8 @@ impl Fence {
             Access::Store(Role::SpaceArm) => Self::ArmForSpace,
             Access::Store(Role::Ended) => Self::End,
             Access::Store(Role::Closings) => Self::Closing,
+            Access::Load(Role::Taken | Role::Handed | Role::Mark)
+            | Access::Store(Role::Batches) => Self::Resume,
             other => panic!("a fence behind {other:?}, which no model knows"),
         }
     }
@@ -73,6 +79,7 @@ impl Lack {
         Fence::ArmForSpace,
         Fence::End,
         Fence::Closing,
+        Fence::Resume,
     ]);
 }
 
@@ -152,8 +159,10 @@ pub(super) fn control() -> Control<Modelled> {
     Control {
         tail: Modelled::new(Role::Tail),
         batches: Modelled::new(Role::Batches),
+        notes: Modelled::new(Role::Notes),
         head: Modelled::new(Role::Head),
         taken: Modelled::new(Role::Taken),
+        handed: Modelled::new(Role::Handed),
         ended: Modelled::new(Role::Ended),
         closings: Modelled::new(Role::Closings),
         data_arm: Modelled::new(Role::DataArm),

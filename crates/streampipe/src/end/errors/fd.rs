@@ -47,13 +47,20 @@ pub enum FdError {
         bytes: usize,
     },
     /// Descriptors were sent that this process could not take: its table is full, or a security
-    /// module objects. Those that did arrive were closed; the bytes wait for the next receive.
+    /// module objects. Those that did arrive were closed; the bytes wait for the next receive. Or another process had a copy
+    /// of this end of a ring, took them and was killed before it had read the bytes.
     Lost {
-        /// How many had arrived, and were closed. At least one more was lost before it arrived;
+        /// How many had arrived here, and were closed. At least one more was lost before it arrived;
         /// the kernel does not say how many (`MSG_CTRUNC`).
         arrived: usize,
         /// How many bytes came with them.
         bytes: usize,
+    },
+    /// Descriptors came that belong to no bytes: whoever sent them was killed before it had sent the bytes. They were closed.
+    /// What others send through copies of that end goes on arriving. Only the ring engine has it; a socket takes both at once.
+    Orphaned {
+        /// How many there were.
+        count: usize,
     },
     /// Descriptors came to an end that refuses them, from before it did or on a kernel that cannot
     /// refuse. They were closed; the bytes wait for the next receive.
@@ -90,6 +97,11 @@ impl fmt::Display for FdError {
                  bytes that came with them can be read",
                 arrived + 1
             ),
+            Self::Orphaned { count } => write!(
+                f,
+                "{count} descriptors came without bytes and were closed: whoever sent them was killed \
+                 before it had sent the bytes"
+            ),
             Self::Refused { arrived, bytes } => write!(
                 f,
                 "{arrived} descriptors came to an end that refuses them and were closed; the \
@@ -108,7 +120,7 @@ impl From<FdError> for io::Error {
                 io::ErrorKind::InvalidInput
             }
             FdError::Waiting { .. } | FdError::Refused { .. } => io::ErrorKind::InvalidData,
-            FdError::Lost { .. } => io::ErrorKind::Other,
+            FdError::Lost { .. } | FdError::Orphaned { .. } => io::ErrorKind::Other,
         };
         Self::new(kind, error)
     }

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use super::lending::give_back;
 use crate::Trusted;
 use crate::end::Waiting;
+use crate::ring::lifeline::Search;
 use crate::ring::reading::Taking;
 use crate::ring::ring::{Line, Ring};
 use crate::ring::waiting::Direction;
@@ -55,13 +56,16 @@ impl Ring {
         let (position, len) =
             self.patiently(&line, Direction::Reading { due: 0 }, waiting, || {
                 let all = self.capacity() as u64;
-                let mut unwanted = Vec::new();
+                let (taking, mut unwanted) = (Taking::Bytes, Vec::new());
                 let Some((mut reader, mut len)) = self.open_reader(all, &line)? else {
+                    self.tell_of_orphans(taking)?;
                     return Ok(None);
                 };
                 if len > 0 && reader.consumer.batches_left() > 0 {
-                    let taking = Taking::Bytes;
-                    len = self.meet_batch(&mut reader, &line, taking, len, &mut unwanted)?.1;
+                    let (search, reader) = (&mut Search::default(), &mut reader);
+                    let met = self.meet_batch(reader, &line, taking, len, search, &mut unwanted)?;
+                    // Of orphans, a call for bytes was told.
+                    len = met.map_or(0, |(_, len)| len);
                 }
                 self.note_lending();
                 reader.lending.lend();
@@ -147,7 +151,8 @@ impl Drop for Readable<'_> {
         let is_elsewhere = reader.consumer.head() != self.position
             || reader.consumer.is_left_behind(&self.ring.view());
         if self.read > 0 && !is_elsewhere {
-            self.ring.release(&mut reader, self.read as u64, &self.line);
+            // What is wrong with that poisons the ring: the next call is told.
+            let _ = self.ring.release(&mut reader, self.read as u64, &self.line);
         }
         give_back(reader, &self.ring.reader_back);
     }

@@ -60,9 +60,7 @@ impl Ring {
         let wanted = len as u64;
         let position = self.patiently(&line, Direction::Writing { wanted }, waiting, || {
             let Some(mut writer) = self.open_writer(&line)? else { return Ok(None) };
-            let space = writer.producer.space(wanted, &self.view());
-            let space = space.map_err(|corrupt| self.poison(&line, corrupt.into()))?;
-            if space < wanted {
+            if self.space(&mut writer, &line, wanted)? < wanted {
                 return Ok(None);
             }
             self.note_lending();
@@ -107,7 +105,7 @@ impl Reserved<'_> {
     /// # Errors
     ///
     /// As `write`: `BrokenPipe` if the peer reads no more or is gone, as far as is known, or if writing was ended meanwhile;
-    /// `Other` if another process wrote meanwhile through a copy of this end. Nobody reads the bytes then. Of a peer that goes
+    /// `Other` if another process wrote meanwhile through a copy of this end. Nothing was published then. Of a peer that goes
     /// now, the next call tells.
     ///
     /// # Panics
@@ -129,7 +127,7 @@ impl Reserved<'_> {
         if nobody_reads || Half::Writing.is_ended(&view.own) {
             return Err(broken_pipe());
         }
-        if writer.producer.tail() != self.position {
+        if writer.producer.is_left_behind(&view) {
             return Err(io::Error::other("another process wrote through a copy of this end"));
         }
         if bytes == 0 {

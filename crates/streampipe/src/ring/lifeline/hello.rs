@@ -28,7 +28,7 @@ impl Ring {
         loop {
             // As for bytes: not to a peer that is gone.
             drop(self.open_writer(line)?);
-            match send_note(line.fd, Note::Hello, &[]) {
+            match send_note(line.fd, Note::Hello.numbered(0), &[]) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.check_life(line)?;
                     if waiting == Waiting::Never {

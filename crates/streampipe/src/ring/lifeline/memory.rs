@@ -58,7 +58,8 @@ pub(crate) fn send_memory(
     memory: &OwnedFd,
     capacity: usize,
 ) -> io::Result<()> {
-    send_note(lifeline, Note::Memory { capacity: capacity as u64 }, &[memory.as_fd()])
+    let note = Note::Memory { capacity: capacity as u64 };
+    send_note(lifeline, note.numbered(0), &[memory.as_fd()])
 }
 
 /// Makes the second end of a ring whose memory is the first thing to come over this lifeline.

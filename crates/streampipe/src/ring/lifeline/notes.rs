@@ -6,7 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use streampipe_sys::cmsg::MAX_FDS;
 use streampipe_sys::message::{self, Blocking, Carries, Received, Sender};
-use streampipe_wire::{NOTE_LEN, Note};
+use streampipe_wire::{NOTE_LEN, Note, NumberedNote};
 
 use crate::ring::Poisoned;
 
@@ -17,10 +17,15 @@ const MOST_HELD: usize = 2;
 #[derive(Debug, Default)]
 pub(in crate::ring) struct Lifeline {
     batches: VecDeque<Batch>,
+    /// What nobody gets, to be closed when nothing is locked any more.
     aside: Vec<Batch>,
+    /// How many of the descriptors that were set aside belonged to no bytes, since somebody was told.
+    orphans: usize,
     /// Who said hello, as far as the kernel attests it.
     hello: Option<Option<Box<Sender>>>,
     has_ended: bool,
+    /// Whether another process that has a copy of this end has taken notes.
+    pub(in crate::ring) others_listened: bool,
     /// Whether the reader, and the writer, was left a note since it last looked.
     pub(in crate::ring) left_a_note: [bool; 2],
 }
@@ -28,6 +33,8 @@ pub(in crate::ring) struct Lifeline {
 /// Descriptors that were sent together.
 #[derive(Debug)]
 pub(in crate::ring) struct Batch {
+    /// The number of their note.
+    pub(in crate::ring) number: u16,
     /// The position of the first byte they were sent with.
     pub(in crate::ring) at: u64,
     pub(in crate::ring) fds: Vec<OwnedFd>,
@@ -90,20 +97,21 @@ impl Lifeline {
             NOTE_LEN => {}
             _ => return Err(Poisoned::LifelineCut.into()),
         }
-        let note = Note::from_bytes(bytes).map_err(Poisoned::Note)?;
+        let note = NumberedNote::from_bytes(bytes).map_err(Poisoned::Note)?;
         self.keep(note, received)?;
         Ok(Heard::Note)
     }
 
-    fn keep(&mut self, note: Note, received: Received) -> Result<(), Poisoned> {
+    fn keep(&mut self, numbered: NumberedNote, received: Received) -> Result<(), Poisoned> {
         let came = received.fds.len();
-        match note {
+        match numbered.note {
             Note::Fds { count, at } => {
                 let due = usize::from(count);
                 if came > due || (came < due && !received.fds_lost) {
                     return Err(Poisoned::Fds { due, came });
                 }
-                self.batches.push_back(Batch { at, fds: received.fds, lost: came < due });
+                let (number, lost) = (numbered.number, came < due);
+                self.batches.push_back(Batch { number, at, fds: received.fds, lost });
                 return Ok(());
             }
             Note::Hello => self.hello = Some(received.sender),
@@ -115,7 +123,7 @@ impl Lifeline {
 
     /// Whether another note may be taken: who floods it with descriptors gets no more than these into this process.
     pub(in crate::ring) fn has_room(&self) -> bool {
-        self.batches.len() < MOST_HELD
+        self.batches.len() + self.aside.len() < MOST_HELD
     }
 
     pub(in crate::ring) fn next_batch(&mut self) -> Option<&mut Batch> {
@@ -124,6 +132,47 @@ impl Lifeline {
 
     pub(in crate::ring) fn take_batch(&mut self) -> Option<Batch> {
         self.batches.pop_front()
+    }
+
+    /// Sets aside the batches in front of the note with this number: their senders were killed before they had announced
+    /// them, and somebody else has sent since.
+    pub(in crate::ring) fn orphan_before(&mut self, number: u16) {
+        while self.next_batch().is_some_and(|next| next.number_is_before(number)) {
+            self.orphan(0);
+        }
+    }
+
+    /// Sets aside the batches for bytes in front of this position, which were read as bytes without descriptors.
+    pub(in crate::ring) fn orphan_behind(&mut self, head: u64) {
+        while self.next_batch().is_some_and(|next| is_behind(next.at, head)) {
+            self.orphan(0);
+        }
+    }
+
+    /// Sets aside the last batch but one if its bytes are not there: a sender publishes them before it sends the next note.
+    pub(in crate::ring) fn orphan_unwritten(&mut self, is_written: impl Fn(u64) -> bool) {
+        let Some(index) = self.batches.len().checked_sub(2) else { return };
+        if !is_written(self.batches[index].at) {
+            self.orphan(index);
+        }
+    }
+
+    fn orphan(&mut self, index: usize) {
+        if let Some(batch) = self.batches.remove(index) {
+            // One that was lost before it came is one as well.
+            self.orphans += batch.fds.len().max(1);
+            self.aside.push(batch);
+        }
+    }
+
+    /// Whether something was set aside that belonged to no bytes, and nobody was told.
+    pub(in crate::ring) fn has_orphans(&self) -> bool {
+        self.orphans > 0
+    }
+
+    /// How many descriptors that were, for whoever is told.
+    pub(in crate::ring) fn take_orphans(&mut self) -> usize {
+        std::mem::take(&mut self.orphans)
     }
 
     /// Sets aside what belonged to bytes that were read by a copy of this end in another process.
@@ -147,8 +196,15 @@ impl Lifeline {
     }
 }
 
+impl Batch {
+    /// Whether it was sent before the note with this number. Number 0 is no note's.
+    fn number_is_before(&self, other: u16) -> bool {
+        self.number == 0 || self.number.wrapping_sub(other) > u16::MAX / 2
+    }
+}
+
 /// Whether one position comes before another.
-pub(in crate::ring) fn is_behind(one: u64, other: u64) -> bool {
+fn is_behind(one: u64, other: u64) -> bool {
     let by = other.wrapping_sub(one);
     by != 0 && by < 1 << 63
 }
@@ -173,7 +229,7 @@ pub(in crate::ring) fn ring_bell(fd: BorrowedFd<'_>) -> Doorbell {
 /// Sends a note, with its descriptors, whole or not at all. Never waits.
 pub(in crate::ring) fn send_note(
     fd: BorrowedFd<'_>,
-    note: Note,
+    note: NumberedNote,
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
     let bytes = note.to_bytes();

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, 
 use streampipe::{
     Command, CopyError, Engine, PeerGone, Poisoned, Stdio, Stream, Wait, copy_both_timeout,
 };
-use streampipe_ring::{Corrupt, Half, Sleep};
+use streampipe_ring::{Corrupt, Half, Mark, Sleep};
 use streampipe_sys::region::{Control, Owner};
 use streampipe_sys::wait::glance;
 use streampipe_wire::Note;
@@ -390,9 +390,10 @@ fn forks_of_the_victim() {
         put(near);
         let (_stream, mut child) = forked(|_| {
             ours.read(&mut [0; 8]).expect_err("nothing is there");
-            let note = Note::Fds { count: 1, at: near.wrapping_add(10) };
+            let note = Note::Fds { count: 1, at: near.wrapping_add(10) }.numbered(1);
             assert!(peer.send(&note.to_bytes(), &[file.as_fd()]));
-            peer.own().marks.0[0].store(near.wrapping_add(10), Release);
+            let mark = Mark::new(near.wrapping_add(10), 1);
+            peer.own().marks.0[0].store(mark.to_word(), Release);
             peer.own().written.batches.store(1, Release);
             peer.own().written.tail.store(near.wrapping_add(20), Release);
             let mut there = ours.readable().expect("bytes before the descriptor");

@@ -3,6 +3,8 @@
 //! Whatever it does, a call makes progress or returns an error of a kind that is documented, within its deadline; nobody
 //! panics, nobody is killed by a signal, nothing is left behind.
 
+/// What is done while the victim works in place.
+mod lending;
 /// What comes over the lifeline, and how it is treated.
 mod lifeline;
 /// What is done to the memory, and to who sleeps on it.
@@ -30,7 +32,8 @@ use crate::child::forked;
 use crate::mapping::Mapping;
 
 /// The tests of this room.
-pub(crate) const TESTS: &[&[crate::Test]] = &[scribble::TESTS, memory::TESTS, lifeline::TESTS];
+pub(crate) const TESTS: &[&[crate::Test]] =
+    &[scribble::TESTS, memory::TESTS, lifeline::TESTS, lending::TESTS];
 
 /// What takes many minutes.
 pub(crate) const LONG: &[crate::Test] = scribble::LONG;
@@ -123,6 +126,14 @@ impl Peer {
         }
     }
 
+    /// Sends descriptors for the bytes that come next, and says nothing of them.
+    pub(crate) fn send_fds(&mut self, fds: &[BorrowedFd<'_>]) {
+        let number = self.producer.begin_note(&view_of(&self.memory));
+        let count = u8::try_from(fds.len()).expect("few");
+        let note = Note::Fds { count, at: self.producer.tail() }.numbered(number);
+        assert!(self.send(&note.to_bytes(), fds));
+    }
+
     /// Says that a batch of descriptors was sent with the bytes that come next.
     pub(crate) fn note_batch(&mut self) {
         self.producer.note_batch(&view_of(&self.memory));
@@ -130,7 +141,8 @@ impl Peer {
 
     /// Says of so many bytes that they are there; whom to wake.
     pub(crate) fn publish(&mut self, bytes: u64) -> Option<Sleep> {
-        self.producer.publish(bytes, &view_of(&self.memory))
+        let woken = self.producer.publish(bytes, &view_of(&self.memory));
+        woken.expect("no more than there is room for")
     }
 
     /// What there is to read, at most so much, copied.
@@ -146,7 +158,8 @@ impl Peer {
 
     /// Gives so many bytes back; whom to wake.
     pub(crate) fn release(&mut self, bytes: u64) -> Option<Sleep> {
-        self.consumer.release(bytes, &view_of(&self.memory))
+        let woken = self.consumer.release(bytes, &view_of(&self.memory));
+        woken.expect("no more than there is")
     }
 
     /// Wakes who waits for bytes.
@@ -176,8 +189,10 @@ fn words(control: &Control) -> Words<'_, AtomicU64> {
     Words {
         tail: &control.written.tail,
         batches: &control.written.batches,
+        notes: &control.written.notes,
         head: &control.read.head,
         taken: &control.read.taken,
+        handed: &control.read.handed,
         ended: &control.over.ended,
         closings: &control.over.closings,
         data_arm: &control.data_arm.0,

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use rustix::process::getpid;
 use streampipe::{FdError, Poisoned, Stream, Wait};
+use streampipe_ring::Mark;
 use streampipe_sys::message::{self, Blocking};
 use streampipe_sys::region::Owner;
 use streampipe_wire::Note;
@@ -213,12 +214,13 @@ struct Scribbler<'memory> {
     tail: u64,
     head: u64,
     batches: u64,
+    notes: u16,
 }
 
 impl<'memory> Scribbler<'memory> {
     fn new(board: Board<'memory>, seed: u64) -> Self {
         let file = File::open("/dev/null").expect("a descriptor");
-        Self { board, random: Rng::with_seed(seed), file, tail: 0, head: 0, batches: 0 }
+        Self { board, random: Rng::with_seed(seed), file, tail: 0, head: 0, batches: 0, notes: 0 }
     }
 
     fn scribble(mut self, peers: Vec<Peer>) -> ! {
@@ -342,9 +344,10 @@ impl<'memory> Scribbler<'memory> {
         if manner != Manner::Noise && moves && has_room && self.random.u8(0..4) == 0 {
             let count = self.random.usize(1..4);
             let fds = vec![self.file.as_fd(); count];
-            let note = Note::Fds { count: count as u8, at: self.tail };
+            self.notes = self.notes % u16::MAX + 1;
+            let note = Note::Fds { count: count as u8, at: self.tail }.numbered(self.notes);
             if peer.send(&note.to_bytes(), &fds) {
-                self.mark(peer, self.tail);
+                self.mark(peer, self.tail, self.notes);
                 self.batches += 1;
                 peer.own().written.batches.store(self.batches, Release);
                 self.tail += 1;
@@ -357,9 +360,10 @@ impl<'memory> Scribbler<'memory> {
     }
 
     /// Says where the next batch of descriptors belongs.
-    fn mark(&self, peer: &Peer, position: u64) {
+    fn mark(&self, peer: &Peer, position: u64, number: u16) {
         let marks = &peer.own().marks.0;
-        marks[self.batches as usize % marks.len()].store(position, Release);
+        let mark = Mark::new(position, number).to_word();
+        marks[self.batches as usize % marks.len()].store(mark, Release);
     }
 
     fn send_something_wrong(&mut self, peer: &Peer) {
@@ -375,13 +379,15 @@ impl<'memory> Scribbler<'memory> {
             4 => Some(Note::Fds { count: self.random.u8(1..254), at: self.tail }),
             _ => Some(Note::Fds { count: count.max(1), at: self.any(self.tail) }),
         };
+        // That of the note before, the right one, or any.
+        let number = self.notes.wrapping_add([0, 1, self.random.u16(..)][self.random.usize(0..3)]);
         match note {
-            Some(note) => bytes[..len].copy_from_slice(&note.to_bytes()),
+            Some(note) => bytes[..len].copy_from_slice(&note.numbered(number).to_bytes()),
             None => len = self.random.usize(1..48),
         }
         let _ = peer.send(&bytes[..len], &vec![self.file.as_fd(); count.into()]);
         let wrong = self.any(self.tail);
-        self.mark(peer, wrong);
+        self.mark(peer, wrong, number);
         self.batches += self.random.u64(0..3);
         peer.own().written.batches.store(self.batches, Release);
     }
@@ -418,6 +424,7 @@ impl Tally {
             "timed out",
             "broken pipe",
             "fds waiting",
+            "fds orphaned",
             "poisoned: position",
             "poisoned: fds",
             "poisoned: note",
@@ -494,6 +501,9 @@ impl Victim<'_> {
         match error.get_ref().and_then(|inside| inside.downcast_ref::<FdError>()) {
             Some(FdError::Waiting { .. }) => return Ok("fds waiting"),
             Some(FdError::Refused { .. }) => return Ok("fds refused"),
+            // An honest peer is not killed between two steps, and nobody else reads.
+            Some(FdError::Orphaned { .. }) if !manner.is_right() => return Ok("fds orphaned"),
+            Some(FdError::Lost { .. }) if !manner.is_right() => return Ok("fds lost"),
             Some(other) => return Err(format!("{other:?}")),
             None => {}
         }

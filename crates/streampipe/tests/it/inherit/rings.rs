@@ -22,7 +22,7 @@ fn memory(seals: SealFlags) -> OwnedFd {
     let file = rustix::fs::memfd_create(c"by hand", flags).expect("a memory file");
     rustix::fs::ftruncate(&file, 2 * PART).expect("a file");
     for part in [0, PART] {
-        rustix::io::pwrite(&file, b"SPring\x01\0", part).expect("a file");
+        rustix::io::pwrite(&file, b"SPring\x02\0", part).expect("a file");
         rustix::io::pwrite(&file, &CAPACITY.to_le_bytes(), part + 8).expect("a file");
     }
     rustix::fs::fcntl_add_seals(&file, seals).expect("nothing is sealed yet");
