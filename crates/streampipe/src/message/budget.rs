@@ -2,8 +2,13 @@
 ///
 /// A message beyond it is not received: it is an error with its size in it ([`TooLarge`](crate::TooLarge)), what
 /// comes of it is dropped, none of its descriptors enters this process, and the channel goes on with the next one.
-/// Memory is only taken for what has come, whatever the peer says will; up to twice that while it comes. An idle channel keeps
-/// some of it, to be used again: its largest buffer, and 16 MiB.
+/// Memory is only taken for what has come, whatever the peer says will; up to twice that while it comes.
+///
+/// # Memory that is used again
+///
+/// A channel keeps buffers of messages, so that steady use of it allocates nothing: for each direction 512 KiB in buffers of up
+/// to 256 KiB, and larger ones only while messages need them. A larger one is kept if two of the last 64 messages needed one like
+/// it, until none of the last 64 did; and all channels of the process together keep at most 64 MiB of those.
 ///
 /// # Examples
 ///

@@ -23,10 +23,6 @@ use super::mail::Want;
 /// three quarters are read, so that the two sides take turns (measured: half as fast).
 const SEND_ROOM: usize = 256 << 10;
 
-/// How many buffers are kept, and how large.
-const BUFFERS: usize = 4;
-const LARGEST_KEPT: usize = 16 << 20;
-
 /// How often it is looked whether there is room in the descriptor table now.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -48,8 +44,8 @@ pub(crate) struct Core {
     pub(super) send_room: usize,
     mail: Mutex<Mail>,
     pool: Arc<Pool>,
-    /// Buffers that values are encoded into: empty, with room.
-    buffers: Mutex<Vec<Vec<u8>>>,
+    /// Buffers that values are encoded into.
+    encodings: Arc<Pool>,
     /// Requests that were dropped without an answer, while there was no room or no turn to say so.
     pub(super) regrets: Mutex<Vec<u64>>,
     settings: Mutex<Settings>,
@@ -89,7 +85,7 @@ impl Core {
             send_room,
             mail: Mutex::new(Mail::new()),
             pool: Arc::default(),
-            buffers: Mutex::default(),
+            encodings: Arc::default(),
             regrets: Mutex::default(),
             settings: Mutex::new(settings),
         }
@@ -124,19 +120,17 @@ impl Core {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a buffer to encode into.
+    /// Takes an empty buffer to encode into.
     pub(crate) fn take_buffer(&self) -> Vec<u8> {
-        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        buffers.pop().unwrap_or_default()
+        let mut buffer = self.encodings.take_again();
+        buffer.clear();
+        buffer
     }
 
-    /// Gives it back, to be used again.
-    pub(crate) fn give_buffer(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
-        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        if buffers.len() < BUFFERS && buffer.capacity() <= LARGEST_KEPT {
-            buffers.push(buffer);
-        }
+    /// Gives it back with what was encoded, to be used again.
+    pub(crate) fn give_buffer(&self, buffer: Vec<u8>) {
+        let len = buffer.len();
+        self.encodings.give(buffer, len);
     }
 
     // --- receiving ---

@@ -9,6 +9,8 @@ mod support;
 
 /// What a peer claims costs nothing.
 mod claims;
+/// What a channel keeps when it is not used any more.
+mod kept;
 /// `read_exact` that fails, again and again.
 mod read_exact;
 /// A channel in steady use.

@@ -11,7 +11,8 @@ pub(crate) const WORTH_SHARING: usize = 4096;
 /// A payload: bytes that are received, passed on and dropped without being copied.
 ///
 /// It derefs to `[u8]`. The memory of a received payload goes back to its channel, which uses it again; so one
-/// that is kept for long is better taken over with [`into_vec`](Self::into_vec).
+/// that is kept for long is better taken over with [`into_vec`](Self::into_vec), or without any copy with
+/// [`into_memory`](Self::into_memory).
 ///
 /// # Examples
 ///
@@ -36,30 +37,74 @@ enum Body {
 struct Buffer {
     memory: Vec<u8>,
     pool: Weak<Pool>,
+    /// How long the message was.
+    len: usize,
 }
 
 impl Bytes {
     /// The first `len` bytes of a buffer that goes back into the pool.
     pub(in crate::message) fn pooled(memory: Vec<u8>, len: usize, pool: &Arc<Pool>) -> Self {
         let pool = Arc::downgrade(pool);
-        Self { body: Body::Own(Buffer { memory, pool }), range: 0..len }
+        Self { body: Body::Own(Buffer { memory, pool, len }), range: 0..len }
     }
 
-    /// Takes the bytes out; they are copied only if they are part of something larger, or shared.
+    /// Takes the bytes out as a vector.
+    ///
+    /// What it costs:
+    ///
+    /// - Nothing for the payload of a raw message, and for what was made from a vector.
+    /// - For bytes that were received in a value, a move to the front of their memory: behind the value's other parts, which
+    ///   came in front of them. No memory is taken.
+    /// - A copy into memory of their own, if another part of the message is still there or was cloned, or if they are less
+    ///   than a quarter of their memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use streampipe::Bytes;
+    ///
+    /// let vector = b"four".to_vec();
+    /// let place = vector.as_ptr();
+    /// assert_eq!(Bytes::from(vector).into_vec().as_ptr(), place);
+    /// ```
     #[must_use]
-    pub fn into_vec(mut self) -> Vec<u8> {
+    pub fn into_vec(self) -> Vec<u8> {
+        let (mut memory, range) = self.into_memory();
+        memory.truncate(range.end);
+        memory.drain(..range.start);
+        memory
+    }
+
+    /// Takes the memory out, and where in it the bytes lie: never moved, and copied only if others share the memory, or if
+    /// they are less than a quarter of it.
+    ///
+    /// For a large payload of a value, beside which the memory has the value's other parts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use streampipe::Bytes;
+    ///
+    /// let (ours, theirs) = streampipe::channel::<(String, Bytes), ()>()?;
+    /// ours.send(("image".to_owned(), Bytes::from(vec![7; 64 << 10])))?;
+    /// let (_, pixels) = theirs.recv()?;
+    /// let place = pixels.as_ptr();
+    /// let (memory, range) = pixels.into_memory();
+    /// assert_eq!(memory[range].as_ptr(), place);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn into_memory(mut self) -> (Vec<u8>, Range<usize>) {
         let range = self.range.clone();
         let buffer = match &mut self.body {
             Body::Own(buffer) => Some(buffer),
             Body::Shared(buffer) => Arc::get_mut(buffer),
         };
         match buffer {
-            Some(buffer) if range.start == 0 && is_most(range.end, buffer.memory.capacity()) => {
-                let mut memory = std::mem::take(&mut buffer.memory);
-                memory.truncate(range.end);
-                memory
+            Some(buffer) if is_most(range.len(), buffer.memory.capacity()) => {
+                (std::mem::take(&mut buffer.memory), range)
             }
-            _ => self.to_vec(),
+            _ => (self.to_vec(), 0..self.len()),
         }
     }
 
@@ -138,7 +183,7 @@ impl Drop for Buffer {
             return;
         }
         if let Some(pool) = self.pool.upgrade() {
-            pool.give(std::mem::take(&mut self.memory));
+            pool.give(std::mem::take(&mut self.memory), self.len);
         }
     }
 }
@@ -183,8 +228,9 @@ impl Clone for Bytes {
 
 impl From<Vec<u8>> for Bytes {
     fn from(memory: Vec<u8>) -> Self {
-        let range = 0..memory.len();
-        let bytes = Self { body: Body::Own(Buffer { memory, pool: Weak::new() }), range };
+        let len = memory.len();
+        let buffer = Buffer { memory, pool: Weak::new(), len };
+        let bytes = Self { body: Body::Own(buffer), range: 0..len };
         // What is large is shared from the start, so that it need not be copied to be sent.
         if bytes.len() < WORTH_SHARING { bytes } else { bytes.share() }
     }

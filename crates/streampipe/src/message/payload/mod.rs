@@ -1,6 +1,7 @@
 //! Payloads, and the memory they are in.
 
 mod bytes;
+mod idle;
 mod pool;
 
 pub use bytes::Bytes;
