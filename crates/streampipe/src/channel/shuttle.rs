@@ -21,8 +21,13 @@ pub(super) fn send<T: Serialize>(
 ) -> Result<(), SendReason> {
     let encoded = pack(core, value)?;
     let fds = encoded.fds();
-    let sent =
-        encoded.with_parts(|parts| core.send(&Outbound { kind, id, parts, fds: &fds }, waiting));
+    let sent = encoded.with_parts(|parts| {
+        let message = Outbound { kind, id, parts, fds: &fds };
+        match kind {
+            Kind::Request => core.send_request(&message, waiting),
+            _ => core.send(&message, waiting),
+        }
+    });
     drop(fds);
     core.give_buffer(encoded.into_buffer());
     sent

@@ -502,6 +502,19 @@ impl End {
         sockopt::send_room(self.fd.as_fd()).unwrap_or(usize::MAX)
     }
 
+    /// How many bytes of payload in a frame are taken as a whole or not at all, whatever room there is.
+    pub(crate) fn taken_whole(&self) -> usize {
+        /// A socket with our room puts so much into one buffer.
+        const OF_A_SOCKET: usize = 16 << 10;
+        /// As much as a pipe takes at once, and as [`Cut::NotIfFew`] says.
+        const OF_OTHERS: usize = 1024;
+        if self.is_ring() || self.is_two_pipes() || self.send_room() < 8 * OF_A_SOCKET {
+            OF_OTHERS
+        } else {
+            OF_A_SOCKET
+        }
+    }
+
     /// Stops asking the kernel who sent what.
     pub(crate) fn stop_attesting(&self) {
         if self.outlet.is_none() {
@@ -543,7 +556,6 @@ impl End {
     }
 
     /// How many notes were heard over the lifeline of a ring.
-    #[cfg(feature = "tokio")]
     pub(crate) fn notes_heard(&self) -> u64 {
         self.ring.as_ref().map_or(0, |ring| ring.heard())
     }

@@ -23,6 +23,11 @@ impl Waiting {
         matches!(self, Self::Until(deadline) if Instant::now() >= deadline)
     }
 
+    /// Whether the call may not sleep, now: it does not wait, or its deadline has passed.
+    pub(crate) fn is_hurried(self) -> bool {
+        self == Self::Never || self.is_over()
+    }
+
     /// At most so long from now.
     pub(crate) fn within(timeout: Duration) -> Self {
         // One that ends after all clocks is none.

@@ -152,6 +152,49 @@ impl End {
         wait_any(&waited.map(|fd| (fd, Interest::Readable)).collect::<Vec<_>>(), until)
     }
 
+    /// Whether a write would not have to wait for room. If it would, the descriptor tells when there is some.
+    ///
+    /// Only where no thread waits for room in a write.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_room(&self) -> bool {
+        match self.ring() {
+            Some((ring, line)) => self.has_lost_peer() || ring.has_room(&line),
+            None => self.is_writable(),
+        }
+    }
+
+    fn has_lost_peer(&self) -> bool {
+        let is_gone = |watch: &Watch| watch.life().is_ok_and(|life| life == Life::Gone);
+        self.watch.as_ref().is_some_and(is_gone)
+    }
+
+    /// Whether a write would not have to wait for room.
+    pub(crate) fn is_writable(&self) -> bool {
+        if self.has_lost_peer() {
+            return true;
+        }
+        if let Some((ring, line)) = self.ring() {
+            return ring.is_writable(&line);
+        }
+        let pipe = self.outlet.as_ref().and_then(|outlet| outlet.pipe());
+        if self.is_two_pipes() && pipe.is_none() {
+            return true;
+        }
+        let fd = pipe.as_ref().map_or(self.fd.as_fd(), |pipe| pipe.as_fd());
+        // A process that may open nothing may not poll: the write will tell.
+        !matches!(wait(fd, Interest::Writable, Some(Instant::now())), Ok(Ready::TimedOut))
+    }
+
+    /// Waits until there is something to receive, or the end, and receives nothing.
+    pub(crate) fn wait_readable(&self, waiting: Waiting) -> io::Result<()> {
+        if let Some((ring, line)) = self.ring() {
+            return ring.wait_readable(&line, waiting);
+        }
+        self.patiently(Interest::Readable, waiting, |_| {
+            self.is_readable().then_some(()).ok_or_else(|| io::ErrorKind::WouldBlock.into())
+        })
+    }
+
     /// What to wait for until this end can go on, the death of its process included, and until when at
     /// the latest it should be looked at again.
     pub(crate) fn with_interests<T>(

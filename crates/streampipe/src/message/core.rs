@@ -6,8 +6,8 @@ use streampipe_sys::wait::pause;
 use streampipe_wire::Kind;
 
 use super::carrier::Carrier;
-use super::incoming::{Effort, Incoming, Inlet};
-use super::mail::Mail;
+use super::incoming::{Effort, Incoming, Inlet, STEPS};
+use super::mail::{Mail, ReaderState};
 use super::outgoing::Outgoing;
 use super::payload::Pool;
 use super::{Budget, RecvError};
@@ -25,6 +25,11 @@ const SEND_ROOM: usize = 256 << 10;
 
 /// How often it is looked whether there is room in the descriptor table now.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// How long a receive that does not wait looks at a time what another thread does that reads for all, and how long at
+/// most: one that is awake comes out with what it has.
+const GLANCE: Duration = Duration::from_millis(1);
+const BESIDE: Duration = Duration::from_secs(1);
 
 /// How long somebody who wants something else waits for others to take what fills the queues.
 const UNCLAIMED: Duration = Duration::from_secs(1);
@@ -97,6 +102,8 @@ impl Core {
 
     pub(crate) fn set_budget(&self, budget: Budget) {
         self.settings().budget = budget;
+        #[cfg(feature = "tokio")]
+        self.wake_stalled();
     }
 
     pub(crate) fn budget(&self) -> Budget {
@@ -174,15 +181,17 @@ impl Core {
     fn receive_any(&self, want: Want, waiting: Waiting) -> Result<Arrived, RecvError> {
         let mut mail = self.lock();
         let (mut stall, mut effort) = (Stall::default(), Effort::default());
+        let mut beside = BesideReader::default();
         loop {
             if !self.regrets().is_empty() {
                 drop(mail);
                 self.tell_regrets();
                 mail = self.lock();
             }
-            if let Some(arrived) = mail.take(want) {
+            let there = mail.take(want).map(Ok).or_else(|| mail.unreported.take().map(Err));
+            if let Some(there) = there {
                 mail.wake_a_reader();
-                return Ok(arrived);
+                return there;
             }
             let budget = self.budget();
             let is_full = mail.is_full(&budget);
@@ -192,13 +201,14 @@ impl Core {
             let incoming = if is_full { None } else { mail.incoming.take() };
             let patience = self.patience(&mail, waiting);
             let Some(incoming) = incoming else {
-                mail = self.wait(mail, want, waiting, patience, is_full)?;
+                mail = match is_full || !waiting.is_hurried() {
+                    true => self.wait(mail, want, waiting, patience, is_full)?,
+                    false => beside.look(self, mail, want, waiting)?,
+                };
                 continue;
             };
-            drop(mail);
-            let mut reading = Reading { core: self, incoming: Some(incoming) };
-            let step = reading.advance(budget, patience, &mut effort);
-            mail = reading.stop();
+            let step;
+            (mail, step) = self.read(mail, incoming, budget, patience, &mut effort);
             match step {
                 Ok(arrived) if want.is_met_by(arrived.kind, arrived.id) => {
                     mail.hand_over(&arrived);
@@ -227,6 +237,26 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// Reads for all until a message is whole.
+    fn read<'core>(
+        &'core self,
+        mut mail: MutexGuard<'core, Mail>,
+        incoming: Box<Incoming>,
+        budget: Budget,
+        waiting: Waiting,
+        effort: &mut Effort,
+    ) -> (MutexGuard<'core, Mail>, Result<Arrived, RecvError>) {
+        let is_observed = mail.is_observed;
+        mail.set_reader(if is_observed { ReaderState::Works } else { ReaderState::Unknown });
+        drop(mail);
+        let mut reading = Reading { core: self, incoming: Some(incoming) };
+        let step = match is_observed && !waiting.is_hurried() {
+            true => reading.advance_observed(budget, waiting, effort),
+            false => reading.advance(budget, waiting, effort),
+        };
+        (reading.stop(), step)
     }
 
     /// How long to sleep at once: not for ever while there is, or may be, a caller to be told that there is no answer.
@@ -260,7 +290,8 @@ impl Core {
         let left =
             if is_full { Some(left.map_or(UNCLAIMED, |it| it.min(UNCLAIMED))) } else { left };
         if waiting.is_over() {
-            return Err(RecvError::TimedOut);
+            // What another thread has in hand is still waited for.
+            return if is_full { Err(RecvError::TimedOut) } else { Ok(mail) };
         }
         let waiter = mail.add_waiter(want);
         mail = match left {
@@ -289,9 +320,13 @@ impl Core {
         let (kind, id) = (arrived.kind, arrived.id);
         let late = mail.sort(arrived);
         #[cfg(feature = "tokio")]
-        if let Some(told) = mail.listeners.who_wants(kind, id).filter(|_| late.is_none()) {
+        if late.is_none() {
+            let told = mail.listeners.who_wants(kind, id);
+            if told.is_empty() {
+                return mail;
+            }
             drop(mail);
-            told.wake();
+            told.into_iter().for_each(std::task::Waker::wake);
             return self.lock();
         }
         match late {
@@ -320,7 +355,7 @@ impl Core {
     /// who has this end next counts its requests from 1 again, and takes a late answer for its own.
     pub(crate) fn is_untouched(&self) -> bool {
         let Ok(outgoing) = self.outgoing.take(Waiting::Never) else { return false };
-        if outgoing.owes() || !self.regrets().is_empty() {
+        if !outgoing.is_between_messages() || !self.regrets().is_empty() {
             return false;
         }
         let mail = self.lock();
@@ -364,9 +399,34 @@ impl<'core> Reading<'core> {
         incoming.advance(&inlet, waiting, effort)
     }
 
+    /// The same, while others can see whether this thread is asleep: it sleeps with nothing in hand.
+    fn advance_observed(
+        &mut self,
+        budget: Budget,
+        waiting: Waiting,
+        effort: &mut Effort,
+    ) -> Result<Arrived, RecvError> {
+        loop {
+            match self.advance(budget, Waiting::Never, &mut Effort::default()) {
+                Err(RecvError::Empty) => {}
+                // It was much, and not whole.
+                Err(RecvError::TimedOut) => {
+                    effort.spend(waiting)?;
+                    continue;
+                }
+                done => return done,
+            }
+            self.core.lock().set_reader(ReaderState::Sleeps);
+            let woken = self.core.end().wait_readable(waiting);
+            self.core.lock().set_reader(ReaderState::Works);
+            woken.map_err(RecvError::from_end)?;
+        }
+    }
+
     pub(super) fn stop(mut self) -> MutexGuard<'core, Mail> {
         let mut mail = self.core.lock();
         mail.incoming = self.incoming.take();
+        mail.set_reader(ReaderState::Unknown);
         mail
     }
 }
@@ -377,7 +437,64 @@ impl Drop for Reading<'_> {
             let mut mail = self.core.lock();
             mail.incoming = Some(incoming);
             mail.wake_a_reader();
+            #[cfg(feature = "tokio")]
+            {
+                let contended = mail.listeners.take_contended();
+                drop(mail);
+                contended.into_iter().for_each(std::task::Waker::wake);
+            }
         }
+    }
+}
+
+/// A receive that does not wait, while another thread reads for all: what that one has in hand, or is about to receive,
+/// has come.
+#[derive(Debug, Default)]
+struct BesideReader {
+    /// Since when, and how often the reader had changed what it does.
+    since: Option<(Instant, u64)>,
+    /// How often it had when it was last seen in a state that says nothing.
+    unknown: Option<u64>,
+}
+
+impl BesideReader {
+    /// Waits a moment for the reader, if there is something for it to do; an error says that there is not.
+    fn look<'core>(
+        &mut self,
+        core: &'core Core,
+        mut mail: MutexGuard<'core, Mail>,
+        want: Want,
+        waiting: Waiting,
+    ) -> Result<MutexGuard<'core, Mail>, RecvError> {
+        mail.is_observed = true;
+        let (state, changes) = (mail.reader, mail.changes);
+        let (since, first) = *self.since.get_or_insert_with(|| (Instant::now(), changes));
+        let is_over = since.elapsed() > BESIDE || changes.wrapping_sub(first) > u64::from(STEPS);
+        drop(mail);
+        // In this order: what is not readable now was not, either, when the reader was seen to sleep.
+        let is_readable = core.end().is_readable();
+        mail = core.lock();
+        if mail.incoming.is_some() || mail.has(want) {
+            return Ok(mail);
+        }
+        let is_same = mail.changes == changes && !is_readable;
+        let is_idle = match state {
+            ReaderState::Sleeps => is_same,
+            // It has slept since before anybody asked, or it has had time to come out with what it has.
+            ReaderState::Unknown => is_same && self.unknown == Some(changes),
+            ReaderState::Works => false,
+        };
+        if is_idle || is_over {
+            mail.wake_a_reader();
+            let nothing = RecvError::Empty;
+            return Err(if waiting == Waiting::Never { nothing } else { RecvError::TimedOut });
+        }
+        self.unknown = (is_same && state == ReaderState::Unknown).then_some(changes);
+        let waiter = mail.add_waiter(want);
+        let woken = waiter.woken.wait_timeout(mail, GLANCE);
+        mail = woken.unwrap_or_else(PoisonError::into_inner).0;
+        mail.remove_waiter(&waiter);
+        Ok(mail)
     }
 }
 
@@ -401,6 +518,14 @@ impl Stall {
                 false
             }
         }
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Stall {
+    /// After what time it is over at the earliest.
+    pub(crate) fn left(&self) -> Duration {
+        self.seen.map_or(UNCLAIMED, |(_, since)| UNCLAIMED.saturating_sub(since.elapsed()))
     }
 }
 

@@ -24,8 +24,9 @@ use super::{Budget, RecvError};
 use crate::PacketError;
 use crate::end::Waiting;
 
-/// How many frames or parts of one, or messages that somebody else wants, a call takes that does not wait.
-const STEPS: u32 = 1024;
+/// How many frames or parts of one, or messages that somebody else wants, a call takes that does not wait, or whose
+/// deadline has passed.
+pub(super) const STEPS: u32 = 1024;
 
 /// The state between two receives.
 #[derive(Debug, Default)]
@@ -42,8 +43,10 @@ pub(super) struct Incoming {
     over: Option<Over>,
 }
 
-/// How much a call has done. A peer that always has a little more must not keep it beyond its deadline, and one that
-/// does not wait no longer than it takes to empty a socket.
+/// How many steps a call may still take that does not wait, or whose deadline has passed.
+///
+/// A message takes several steps, so a call takes all that are there. The number is limited: a peer that always sends a
+/// little more must not keep the call longer than it takes to empty a socket.
 #[derive(Debug)]
 pub(super) struct Effort {
     left: u32,
@@ -62,14 +65,13 @@ impl Effort {
         Self { left: 16 }
     }
 
-    /// One more step; an error says that it was the last.
+    /// Counts one step; an error says that it was the last.
     pub(super) fn spend(&mut self, waiting: Waiting) -> Result<(), RecvError> {
-        self.left = self.left.saturating_sub(1);
-        match waiting {
-            Waiting::Never if self.left == 0 => Err(RecvError::TimedOut),
-            _ if waiting.is_over() => Err(RecvError::TimedOut),
-            _ => Ok(()),
+        if !waiting.is_hurried() {
+            return Ok(());
         }
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 { Err(RecvError::TimedOut) } else { Ok(()) }
     }
 }
 

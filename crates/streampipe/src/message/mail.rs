@@ -3,9 +3,9 @@ use std::sync::{Arc, Condvar};
 
 use streampipe_wire::Kind;
 
-use super::Budget;
 use super::assembly::Arrived;
 use super::incoming::Incoming;
+use super::{Budget, RecvError};
 
 /// What somebody waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,14 @@ pub(super) struct Mail {
     /// Tasks that wait while another one reads.
     #[cfg(feature = "tokio")]
     pub(super) listeners: super::hearing::Listeners,
+    /// What whoever has `incoming` does.
+    pub(super) reader: ReaderState,
+    /// How often that changed, and how often somebody gave it back.
+    pub(super) changes: u64,
+    /// Whether somebody who does not wait has met a reader, and wants to know what it does.
+    pub(super) is_observed: bool,
+    /// An error that one who read for others has met, for the next who receives: some are told once.
+    pub(super) unreported: Option<RecvError>,
     /// Each with how many were sorted before it.
     messages: VecDeque<(u64, Arrived)>,
     requests: VecDeque<(u64, Arrived)>,
@@ -59,6 +67,18 @@ pub(super) struct Mail {
     queued_fds: u64,
     /// How often something was taken out of the queues.
     pub(super) taken: u64,
+}
+
+/// What the thread does that reads for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum ReaderState {
+    /// Nobody asked: it may be asleep, or have in hand what it has just received.
+    #[default]
+    Unknown,
+    /// It is awake.
+    Works,
+    /// It waits until there is something to receive, and has nothing in hand.
+    Sleeps,
 }
 
 /// Somebody who waits until what they want has come, or it is their turn to read.
@@ -151,23 +171,19 @@ impl Mail {
         None
     }
 
+    /// Whether the answer to this request has come.
+    pub(super) fn has_answer(&self, id: u64) -> bool {
+        self.calls.get(&id).is_some_and(Option::is_some)
+    }
+
     /// Whether something of this kind has come already.
-    #[cfg(feature = "tokio")]
     pub(super) fn has(&self, want: Want) -> bool {
         match want {
             Want::Message => !self.messages.is_empty(),
             Want::Request => !self.requests.is_empty(),
             Want::Either => !self.messages.is_empty() || !self.requests.is_empty(),
-            Want::Answer(id) => self.calls.get(&id).is_some_and(Option::is_some),
+            Want::Answer(id) => self.has_answer(id),
         }
-    }
-
-    /// What has come and waits, by kind.
-    #[cfg(feature = "tokio")]
-    pub(super) fn kinds_queued(&self) -> impl Iterator<Item = Kind> + use<> {
-        let message = (!self.messages.is_empty()).then_some(Kind::Message);
-        let request = (!self.requests.is_empty()).then_some(Kind::Request);
-        message.into_iter().chain(request)
     }
 
     /// Whether no more may come until somebody takes some.
@@ -183,6 +199,12 @@ impl Mail {
     /// How many messages, and how many requests, wait.
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.messages.len(), self.requests.len())
+    }
+
+    /// Notes what the reader does.
+    pub(super) fn set_reader(&mut self, state: ReaderState) {
+        self.reader = state;
+        self.changes = self.changes.wrapping_add(1);
     }
 
     // --- who waits ---

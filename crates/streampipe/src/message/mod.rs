@@ -5,6 +5,7 @@
 
 mod assembly;
 mod budget;
+mod calling;
 mod carrier;
 mod core;
 mod errors;
@@ -29,7 +30,11 @@ pub use raw::{Messages, RawChannel, RawRequest};
 pub(crate) use core::Stall;
 pub(crate) use core::{Arrived, Carries, Core};
 #[cfg(feature = "tokio")]
-pub(crate) use hearing::Look;
+pub(crate) use hearing::{Look, Served};
 pub(crate) use mail::Want;
 pub(crate) use outgoing::Outbound;
+#[cfg(feature = "tokio")]
+pub(crate) use outgoing::Suspicion;
 pub(crate) use payload::WORTH_SHARING;
+#[cfg(feature = "tokio")]
+pub(crate) use sending::{SendStep, SendSteps};

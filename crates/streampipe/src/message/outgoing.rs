@@ -7,11 +7,17 @@
 //! 3. A send that may give up early makes its last frame small enough to be taken as a whole or not at all: up to
 //!    there everything can be withdrawn. A frame that was begun is completed with zeros then.
 //! 4. What is owed of an earlier message goes first.
+//! 5. A future that has sent a part of its message holds nothing while it is not polled. If there is room and it is not
+//!    polled for its grace period, another sender may withdraw its message; its next poll sends the message anew. Each
+//!    time that happens the grace period of the message doubles, so that two senders that are both polled do not go on
+//!    withdrawing each other's messages.
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
+#[cfg(feature = "tokio")]
+use std::time::Duration;
 
 use streampipe_sys::process::own_id;
 use streampipe_wire::{Frames, HEADER_LEN, Header, Kind, Totals};
@@ -33,11 +39,70 @@ const TAIL: u32 = 1024;
 
 const ZEROS: [u8; 4096] = [0; 4096];
 
+/// How many bytes a send goes on with whose deadline has passed, as long as there is room: as many as there ever is room
+/// for at once. A peer that reads on and on must not keep it longer.
+const AFTER_THE_DEADLINE: usize = 512 << 10;
+
+/// How long a future that has sent a part of its message may leave room unused before another sender withdraws it.
+#[cfg(feature = "tokio")]
+const GRACE: Duration = Duration::from_millis(1);
+
+/// How often that time doubles at most: to about a second.
+#[cfg(feature = "tokio")]
+const DOUBLINGS: u32 = 10;
+
 /// The state between two sends.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     owed: Option<Owed>,
     small: Vec<u8>,
+    #[cfg(feature = "tokio")]
+    unfinished: Option<Unfinished>,
+    /// Which send was the last that a future began.
+    #[cfg(feature = "tokio")]
+    last_ticket: u64,
+}
+
+/// A message of which a future has sent a part.
+#[cfg(feature = "tokio")]
+#[derive(Debug)]
+struct Unfinished {
+    /// Which send it is.
+    ticket: u64,
+    /// How often that was polled since it began.
+    polls: u64,
+    grace: Duration,
+    /// What is owed if it is withdrawn now; `None` if it cannot be.
+    owed: Option<Owed>,
+}
+
+/// Whether a future may begin to send.
+#[cfg(feature = "tokio")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Free,
+    /// Another message is unfinished, and there is no room to go on with it.
+    Full,
+    /// Another message is unfinished, though there is room. If that is still so after this time, it is withdrawn.
+    Behind(Duration),
+}
+
+/// What a sender has seen of a message in its way.
+#[cfg(feature = "tokio")]
+#[derive(Debug, Default)]
+pub(crate) struct Suspicion {
+    /// Which send, and how often it had been polled.
+    of: Option<(u64, u64)>,
+    /// Whether its grace period has passed since.
+    is_over: bool,
+}
+
+#[cfg(feature = "tokio")]
+impl Suspicion {
+    /// Notes that the time of [`Way::Behind`] has passed.
+    pub(crate) fn has_waited(&mut self) {
+        self.is_over = true;
+    }
 }
 
 /// What must be said before anything else can be.
@@ -109,6 +174,7 @@ impl Posting {
         if !self.has_begun {
             outgoing.settle(carrier, waiting)?;
         }
+        let mut left = AFTER_THE_DEADLINE;
         loop {
             let frame = match self.frame.take() {
                 Some(frame) => frame,
@@ -120,31 +186,47 @@ impl Posting {
                 },
             };
             let frame = self.frame.insert(frame);
+            if left == 0 {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             let sent = frame.send(carrier, outgoing, message, waiting);
-            frame.sent += sent.map_err(|error| placed(error, frame.fds.start))?;
+            let sent = sent.map_err(|error| placed(error, frame.fds.start))?;
+            frame.sent += sent;
             self.has_begun = true;
             if frame.sent == frame.len() {
                 self.frame = None;
-            } else if waiting.is_over() {
-                return Err(io::ErrorKind::TimedOut.into());
+            }
+            if waiting.is_over() {
+                left = left.saturating_sub(sent);
             }
         }
     }
 
     /// Gives up: what was sent of the message is withdrawn, with the next send if not now.
     pub(super) fn withdraw(self, carrier: &Carrier, outgoing: &mut Outgoing) {
-        let Self { frame, id, has_begun, .. } = self;
-        if !has_begun {
+        if !self.has_begun {
             return;
         }
-        let withdrawal = Header::new(Kind::Withdrawal, id).to_bytes();
-        let begun = frame.filter(|frame| frame.sent > 0);
-        outgoing.owed = Some(match begun {
-            // The last frame: it cannot be completed with anything but the message, which was not sent.
-            Some(frame) if !frame.header.has_more() => {
-                let _ = carrier.end.shutdown(Shutdown::Write);
-                return;
-            }
+        let Some(owed) = self.owed() else {
+            let _ = carrier.end.shutdown(Shutdown::Write);
+            return;
+        };
+        outgoing.owed = Some(owed);
+        let _ = outgoing.settle(carrier, Waiting::Never);
+    }
+
+    /// Whether a part of the message was sent.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// What withdraws the message, a part of which was sent. `None` inside of the last frame: it cannot be completed with
+    /// anything but the message.
+    fn owed(&self) -> Option<Owed> {
+        let withdrawal = Header::new(Kind::Withdrawal, self.id).to_bytes();
+        let begun = self.frame.as_ref().filter(|frame| frame.sent > 0);
+        Some(match begun {
+            Some(frame) if !frame.header.has_more() => return None,
             Some(frame) => Owed {
                 header: frame.header.to_bytes(),
                 sent: frame.sent,
@@ -159,8 +241,7 @@ impl Posting {
                 withdrawal: None,
                 owner: own_id(),
             },
-        });
-        let _ = outgoing.settle(carrier, Waiting::Never);
+        })
     }
 }
 
@@ -232,13 +313,81 @@ fn cut<'parts>(
     })
 }
 
+/// For futures.
+#[cfg(feature = "tokio")]
 impl Outgoing {
-    pub(super) fn owes(&self) -> bool {
-        self.owed.is_some()
+    /// A number for a send.
+    pub(super) fn new_ticket(&mut self) -> u64 {
+        self.last_ticket += 1;
+        self.last_ticket
+    }
+
+    /// Whether this is the send that has begun a message and not finished it.
+    pub(super) fn is_unfinished(&self, ticket: u64) -> bool {
+        self.unfinished.as_ref().is_some_and(|it| it.ticket == ticket)
+    }
+
+    /// Whether a send may begin. A message in its way that nobody goes on with is withdrawn.
+    pub(super) fn make_way(&mut self, carrier: &Carrier, suspicion: &mut Suspicion) -> Way {
+        let Some(unfinished) = &mut self.unfinished else { return Way::Free };
+        if !carrier.end.has_room() {
+            *suspicion = Suspicion::default();
+            return Way::Full;
+        }
+        let seen = Some((unfinished.ticket, unfinished.polls));
+        if suspicion.of != seen {
+            *suspicion = Suspicion { of: seen, is_over: false };
+        }
+        if !suspicion.is_over || unfinished.owed.is_none() {
+            return Way::Behind(unfinished.grace);
+        }
+        self.withdraw_unfinished();
+        Way::Free
+    }
+
+    /// Notes that a future has sent a part of its message, which was withdrawn so often before.
+    pub(super) fn note_unfinished(&mut self, ticket: u64, posting: &Posting, withdrawn: u32) {
+        let before = self.unfinished.take().filter(|it| it.ticket == ticket);
+        let polls = before.map_or(0, |it| it.polls + 1);
+        let grace = GRACE * (1 << withdrawn.min(DOUBLINGS));
+        self.unfinished = Some(Unfinished { ticket, polls, grace, owed: posting.owed() });
+    }
+
+    /// Notes that a future has sent its message, or gives it up.
+    pub(super) fn note_finished(&mut self, ticket: u64) {
+        self.unfinished.take_if(|it| it.ticket == ticket);
+    }
+
+    /// From now on, the message that a future has not finished is one that is given up.
+    fn withdraw_unfinished(&mut self) {
+        if let Some(owed) = self.unfinished.take_if(|it| it.owed.is_some()).and_then(|it| it.owed) {
+            self.owed = Some(owed);
+        }
+    }
+}
+
+impl Outgoing {
+    /// Whether all was sent that was begun.
+    pub(super) fn is_between_messages(&self) -> bool {
+        #[cfg(feature = "tokio")]
+        if self.unfinished.is_some() {
+            return false;
+        }
+        self.owed.is_none()
+    }
+
+    /// Whether a future has sent a part of a message.
+    pub(super) fn has_unfinished(&self) -> bool {
+        #[cfg(feature = "tokio")]
+        return self.unfinished.is_some();
+        #[cfg(not(feature = "tokio"))]
+        false
     }
 
     /// Sends what is owed before the end, if that takes no waiting and it is this process that owes it.
     pub(super) fn settle_at_the_end(&mut self, carrier: &Carrier) {
+        #[cfg(feature = "tokio")]
+        self.withdraw_unfinished();
         if self.owed.as_ref().is_some_and(|owed| owed.owner == own_id()) {
             let _ = self.settle(carrier, Waiting::Never);
         }
@@ -252,9 +401,6 @@ impl Outgoing {
                 let header = &owed.header[owed.sent.min(HEADER_LEN)..];
                 let parts = [IoSlice::new(header), IoSlice::new(&ZEROS[..zeros])];
                 owed.sent += carrier.send(&parts, &[], waiting)?;
-                if owed.sent < owed.len && waiting.is_over() {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
             }
             self.owed = owed.withdrawal.take().map(|header| Owed {
                 header,

@@ -188,6 +188,13 @@ impl Ring {
         self.open_reader(1, line).map_or(true, |there| there.is_some())
     }
 
+    /// Waits until a read would not wait.
+    pub(crate) fn wait_readable(&self, line: &Line<'_>, waiting: Waiting) -> io::Result<()> {
+        self.patiently(line, Direction::Reading { due: 0 }, waiting, || {
+            Ok(self.is_readable(line).then_some(()))
+        })
+    }
+
     /// Says where this end is about to sleep until there is something to read, and until when that is.
     pub(super) fn arm_reader(&self, sleep: Sleep, line: &Line<'_>) -> io::Result<Waitpoint> {
         let reader = self.reader(line)?;

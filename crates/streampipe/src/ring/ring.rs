@@ -340,7 +340,6 @@ impl Ring {
     }
 
     /// How many notes were heard so far.
-    #[cfg(feature = "tokio")]
     pub(crate) fn heard(&self) -> u64 {
         self.heard.load(Ordering::Relaxed)
     }

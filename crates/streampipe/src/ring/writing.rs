@@ -313,6 +313,24 @@ impl Ring {
         Ok(Some(Some(self.copy_in(&mut writer, line, parts, 0..end)?)))
     }
 
+    /// Whether a write would not have to wait. If it would, the lifeline tells when there is room.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_room(&self, line: &Line<'_>) -> bool {
+        let direction = Direction::Writing { wanted: 1 };
+        let looked = self.patiently(line, direction, Waiting::Never, || self.look_for_room(line));
+        !looked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// The same, and nobody is told later.
+    pub(crate) fn is_writable(&self, line: &Line<'_>) -> bool {
+        self.look_for_room(line).map_or(true, |room| room.is_some())
+    }
+
+    fn look_for_room(&self, line: &Line<'_>) -> io::Result<Option<()>> {
+        let Some(mut writer) = self.open_writer(line)? else { return Ok(None) };
+        Ok((self.space(&mut writer, line, 1)? > 0).then_some(()))
+    }
+
     /// Says where this end is about to sleep until there is room, and until when that is.
     pub(super) fn arm_writer(
         &self,

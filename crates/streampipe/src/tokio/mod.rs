@@ -6,9 +6,9 @@
 //!
 //! Traps first:
 //!
-//! - One of the tasks that wait at a channel reads for all, and one at a time sends. A future that was polled once and is
-//!   kept, but polled no more (`select!` over `&mut future`, and another wait in the branch that was taken), keeps its
-//!   turn, and the others wait: drop it, or give it a task of its own.
+//! - A future that is kept and not polled any more (`select!` over `&mut future`, and another wait in the branch that was
+//!   taken) delays nobody. If it has sent a part of a message, another sender that needs the room withdraws that part. The
+//!   next poll of the kept future sends the message from its beginning, so it may arrive behind later ones.
 //! - [`fork`](crate::fork()) copies what the runtime asks the kernel to look after, not the kernel's list: a child that
 //!   drops one of these takes its socket off the list of the parent, too. Fork before there is a runtime, or leave the
 //!   child by `std::process::exit` without dropping any.
@@ -42,10 +42,12 @@ mod child;
 mod line;
 mod raw_channel;
 mod raw_request;
+mod reader_task;
 mod readiness;
 mod register_error;
 mod seqpacket;
 mod stream;
+mod waker_set;
 
 #[cfg(feature = "serde")]
 pub use channel::{Channel, Incoming, Request, Responder, channel};

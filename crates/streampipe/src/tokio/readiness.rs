@@ -1,10 +1,11 @@
 //! When to try again. What is tried, and what it means, is decided elsewhere.
 
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use ::tokio::io::Interest;
@@ -15,6 +16,7 @@ use ::tokio::task::consume_budget;
 use ::tokio::time::sleep;
 
 use super::RegisterError;
+use super::waker_set::{Place, WakerSet};
 use crate::end::End;
 
 /// How long a wait for room lasts before the call is made again: the runtime is not told when the peer ends its
@@ -33,10 +35,12 @@ pub(super) trait HasEnd: AsRawFd {
 pub(super) struct Readiness<T: HasEnd> {
     /// Where it reads; where it writes, too, if it is a socket.
     inner: AsyncFd<T>,
-    /// Where it writes, if it is two pipes, while a poll of it waits. No longer: the pipe could not be closed.
+    /// Where it writes, if it is two pipes, while somebody waits for room there. No longer: the pipe could not be closed.
     outlet: Mutex<Option<Arc<AsyncFd<OwnedFd>>>>,
     /// What is rung when the reading of two pipes is ended, through whichever handle.
     end_of_reading: Option<AsyncFd<OwnedFd>>,
+    /// Who that is. A future has the pipe only inside of a poll.
+    writers: Arc<WakerSet>,
     /// The process at the other end, once for each direction.
     process: Option<[AsyncFd<OwnedFd>; 2]>,
     /// Who waits for the lifeline of a ring.
@@ -66,13 +70,8 @@ impl<T: HasEnd> Readiness<T> {
             Interest::READABLE | Interest::WRITABLE
         };
         let inner = register(inner, interest)?;
-        Ok(Self {
-            inner,
-            outlet: Mutex::default(),
-            end_of_reading,
-            process,
-            audience: Audience::default(),
-        })
+        let (outlet, writers, audience) = (Mutex::default(), Arc::default(), Audience::default());
+        Ok(Self { inner, outlet, writers, end_of_reading, process, audience })
     }
 
     pub(super) fn get(&self) -> &T {
@@ -93,6 +92,7 @@ impl<T: HasEnd> Readiness<T> {
     /// Has everybody who waits for a ring try again: a direction was ended, of which the lifeline says nothing.
     pub(super) fn tell_of_end(&self) {
         self.audience.tell();
+        self.writers.wake_all();
     }
 
     /// How hastily to receive: what is held does not make the socket ready.
@@ -154,11 +154,11 @@ impl<T: HasEnd> Readiness<T> {
         if let Some(done) = attempt() {
             return Ok(done);
         }
-        let outlet = self.wait_for_outlet();
+        let place = Writer { ready: self, place: Some(self.writers.place()) };
         loop {
             select! {
                 biased;
-                done = self.room(outlet.as_ref(), &mut attempt) => {
+                done = self.room(&place, &mut attempt) => {
                     if let Some(done) = done? {
                         return Ok(done);
                     }
@@ -243,8 +243,8 @@ impl<T: HasEnd> Readiness<T> {
             }
             // Cleared, and tried once more after that.
             let ready = if self.get().end().is_two_pipes() {
-                let outlet = self.outlet_to_poll();
-                outlet.map_or(Poll::Pending, |pipe| poll_cleared(&pipe, context))
+                self.writers.put(0, context.waker());
+                self.poll_outlet()
             } else {
                 poll_cleared(&self.inner, context)
             };
@@ -297,7 +297,7 @@ impl<T: HasEnd> Readiness<T> {
         context: &mut Context<'_>,
         mut attempt: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        self.audience.polls.put(direction, context.waker());
+        self.audience.polls.put(direction as u64, context.waker());
         let both = Waker::from(Arc::clone(&self.audience.polls));
         loop {
             let mut attempt = || unless_waiting(attempt());
@@ -343,30 +343,38 @@ impl<T: HasEnd> Readiness<T> {
     /// Waits once for what the runtime takes for room, and tries.
     async fn room<R>(
         &self,
-        outlet: Option<&AsyncFd<OwnedFd>>,
+        writer: &Writer<'_, T>,
         attempt: &mut impl FnMut() -> Option<R>,
     ) -> io::Result<Option<R>> {
-        let done = match outlet {
-            Some(pipe) => tried(pipe.writable().await?, attempt),
-            // Slices of time must do.
-            None if self.get().end().is_two_pipes() => std::future::pending().await,
-            None => tried(self.inner.writable().await?, attempt),
-        };
-        Ok(done)
+        if !self.get().end().is_two_pipes() {
+            return Ok(tried(self.inner.writable().await?, attempt));
+        }
+        poll_fn(|context| {
+            if let Some(place) = &writer.place {
+                place.put(context.waker());
+            }
+            self.poll_outlet()
+        })
+        .await?;
+        Ok(attempt())
+    }
+
+    /// Waits until there may be room in the writing pipe, for all that wait for it, and forgets that.
+    fn poll_outlet(&self) -> Poll<io::Result<()>> {
+        // Where there is none, or it cannot be looked after, slices of time must do.
+        let Some(pipe) = self.outlet_to_poll() else { return Poll::Pending };
+        let all = Waker::from(Arc::clone(&self.writers));
+        poll_cleared(&pipe, &mut Context::from_waker(&all))
     }
 
     /// Has the runtime look after the writing pipe; `None` if that cannot be, or there is none.
     ///
     /// By another number: two handles of the end have the same pipe, which can be looked after only once.
-    fn wait_for_outlet(&self) -> Option<AsyncFd<OwnedFd>> {
-        let pipe = self.get().end().outlet_pipe()?.try_clone().ok()?;
-        register(pipe, Interest::WRITABLE).ok()
-    }
-
     fn outlet_to_poll(&self) -> Option<Arc<AsyncFd<OwnedFd>>> {
         let mut outlet = self.outlet();
         if outlet.is_none() {
-            *outlet = self.wait_for_outlet().map(Arc::new);
+            let pipe = self.get().end().outlet_pipe()?.try_clone().ok()?;
+            *outlet = register(pipe, Interest::WRITABLE).ok().map(Arc::new);
         }
         outlet.clone()
     }
@@ -376,11 +384,29 @@ impl<T: HasEnd> Readiness<T> {
     }
 }
 
+/// A future that waits for room, until it is dropped.
+struct Writer<'ready, T: HasEnd> {
+    ready: &'ready Readiness<T>,
+    /// `Some` until the drop.
+    place: Option<Place<'ready>>,
+}
+
+/// Nobody looks after a pipe that nobody waits for: it could not be closed.
+impl<T: HasEnd> Drop for Writer<'_, T> {
+    fn drop(&mut self) {
+        self.place.take();
+        if self.ready.writers.is_empty() {
+            self.ready.forget_outlet();
+        }
+    }
+}
+
 /// The tasks that wait for a ring, in both directions: all are to try when one has heard something.
 #[derive(Default)]
 struct Audience {
     heard: Notify,
-    polls: Arc<Polls>,
+    /// The task that polls to read, at place 0, and the one that polls to write.
+    polls: Arc<WakerSet>,
 }
 
 impl Audience {
@@ -397,33 +423,6 @@ impl Audience {
     fn tell(&self) {
         self.heard.notify_waiters();
         self.polls.wake_all();
-    }
-}
-
-/// The task that polls to read, and the one that polls to write.
-#[derive(Default)]
-struct Polls(Mutex<[Option<Waker>; 2]>);
-
-impl Polls {
-    fn put(&self, direction: usize, waker: &Waker) {
-        let mut wakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = match &mut wakers[direction] {
-            Some(same) if same.will_wake(waker) => None,
-            other => other.replace(waker.clone()),
-        };
-        drop(wakers);
-        drop(before);
-    }
-
-    fn wake_all(&self) {
-        let wakers = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        wakers.into_iter().flatten().for_each(Waker::wake);
-    }
-}
-
-impl Wake for Polls {
-    fn wake(self: Arc<Self>) {
-        self.wake_all();
     }
 }
 

@@ -151,6 +151,11 @@ impl RecvError {
         Some(kind)
     }
 
+    /// Whether the peer sends no more. It may read on.
+    pub(crate) fn is_end(&self) -> bool {
+        matches!(self, Self::Closed | Self::Reset | Self::PeerGone(_) | Self::Torn(_))
+    }
+
     /// Whether it is about one message, which its sender is told of if it was a request: the next may be better.
     #[cfg(feature = "serde")]
     pub(crate) fn is_of_one_message(&self) -> bool {

@@ -2,7 +2,7 @@ use std::{error, fmt, io};
 
 use streampipe_sys::open::numbers;
 
-use crate::{FdError, PeerGone, RefusedFd};
+use crate::{FdError, PeerGone, RecvError, RefusedFd};
 
 /// A message that was not sent; gives it back, if it was given away.
 ///
@@ -48,6 +48,9 @@ pub enum SendReason {
     RefusedFd(RefusedFd),
     /// A descriptor that cannot go over this channel.
     Fd(FdError),
+    /// A request that was given up while there was no room for it, for no answer to it could be received:
+    /// [`Unclaimed`](RecvError::Unclaimed) if the peer sends what nobody takes, and reads nothing.
+    Unanswerable(Box<RecvError>),
     /// The system refused: `ETOOMANYREFS` if more descriptors are in flight than this user may have.
     Io(io::Error),
 }
@@ -105,6 +108,7 @@ impl SendReason {
             #[cfg(feature = "serde")]
             Self::Unencodable(_) => io::ErrorKind::InvalidInput,
             Self::FdsRefused => io::ErrorKind::PermissionDenied,
+            Self::Unanswerable(_) => io::ErrorKind::Other,
             Self::Io(_) => return None,
         };
         Some(kind)
@@ -143,6 +147,7 @@ impl fmt::Display for SendReason {
             Self::FdsRefused => f.write_str("the peer refuses descriptors"),
             Self::RefusedFd(refused) => refused.fmt(f),
             Self::Fd(error) => error.fmt(f),
+            Self::Unanswerable(why) => write!(f, "no answer could be received: {why}"),
             Self::Io(error) => error.fmt(f),
         }
     }
@@ -167,6 +172,7 @@ impl error::Error for SendReason {
         match self {
             Self::Io(error) => error.source(),
             Self::RefusedFd(refused) => refused.source(),
+            Self::Unanswerable(why) => why.source(),
             _ => None,
         }
     }

@@ -373,7 +373,7 @@ impl RawChannel {
         }
         let call = self.core.open_call();
         let request = Outbound { kind: Kind::Request, id: call.id, parts: &[bytes], fds };
-        if let Err(reason) = self.core.send(&request, sending) {
+        if let Err(reason) = self.core.send_request(&request, sending) {
             call.cancel();
             return Err(CallError::NotSent(SendError::new((), reason)));
         }

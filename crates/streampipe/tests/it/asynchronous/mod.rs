@@ -8,6 +8,8 @@ mod channels;
 mod ends;
 // What the runtime cannot register, given back.
 mod registering;
+// Futures that are kept and not polled.
+mod kept;
 // Many tasks on one channel.
 mod sharing;
 // What wakes a task, and what must not keep it busy.

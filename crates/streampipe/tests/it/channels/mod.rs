@@ -41,7 +41,7 @@ use crate::engines::over_each_carrier;
 const HANG: Duration = Duration::from_secs(10);
 
 /// A pair over each carrier.
-fn pairs<A, B>() -> Vec<(Channel<A, B>, Channel<B, A>)>
+pub(crate) fn pairs<A, B>() -> Vec<(Channel<A, B>, Channel<B, A>)>
 where
     A: Serialize + DeserializeOwned,
     B: Serialize + DeserializeOwned,

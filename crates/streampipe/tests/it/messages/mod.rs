@@ -2,6 +2,8 @@
 
 // One system call of a channel fails, at every place in turn.
 mod faults;
+// Calls that do not wait, or whose deadline has passed.
+mod at_once;
 // A peer that does not follow the protocol.
 mod hostile;
 // Signals that interrupt system calls.
@@ -31,6 +33,8 @@ mod by_hand;
 mod limits;
 // What comes last, and from several threads.
 mod ends;
+// A peer that floods and never reads.
+mod unclaimed;
 // No call takes longer than it may.
 mod time;
 
