@@ -47,14 +47,16 @@ pub(crate) struct JoinOptions {
 
     /// Say how each program ended, also if this command succeeds
     ///
-    /// Without it, only if this command does not exit with 0. The report goes to standard error.
+    /// Without it, a report is written only if this command does not exit with 0. It goes to standard
+    /// error, and begins a line there: behind an empty line if nobody can know whether a program left
+    /// one unfinished, as on a pipe and a terminal.
     #[arg(long, conflicts_with = "quiet")]
     pub(crate) report: bool,
 
     /// Report as one line of JSON, to FILE, or in place of the words
     ///
-    /// Always, and of wrong arguments, too. FILE is created or emptied first. The words go on as
-    /// without --json then.
+    /// Always, and of wrong arguments, too. FILE is created or emptied before the programs start; the
+    /// words are written as without --json then.
     #[arg(
         long,
         value_name = "FILE",
@@ -64,7 +66,10 @@ pub(crate) struct JoinOptions {
     )]
     pub(crate) json: Option<OsString>,
 
-    /// What this command says goes to descriptor N, which the programs do not get, not to standard error
+    /// Write to descriptor N, not to standard error, all that this command says
+    ///
+    /// The programs do not get the descriptor. If a report that was to go there, or to the FILE of
+    /// --json, cannot be written, this command exits with 125 where it would with 0.
     #[arg(long, value_name = "N", value_parser = report_number, allow_negative_numbers = true)]
     pub(crate) report_fd: Option<i32>,
 
@@ -84,8 +89,10 @@ pub(crate) struct JoinOptions {
     #[arg(long, value_name = "TIME", value_parser = duration, allow_negative_numbers = true)]
     pub(crate) timeout: Option<Duration>,
 
-    /// How long after SIGTERM SIGKILL follows: that of a timeout, 2s if this is not given, or one
-    /// that was passed on, never if this is not given
+    /// How long after SIGTERM SIGKILL follows
+    ///
+    /// After the SIGTERM of a timeout 2s if this is not given; after a SIGTERM to this command, which
+    /// is passed on, only if this is given.
     #[arg(long, value_name = "TIME", value_parser = duration, allow_negative_numbers = true)]
     pub(crate) kill_after: Option<Duration>,
 
@@ -128,19 +135,21 @@ pipe: normal if the answer was not wanted (--exit left). Programs that buffer wh
 write keep each other waiting: sed -u, grep --line-buffered, python -u, mawk -W interactive, stdbuf.
 To join more than two, or to pass :: itself, use a script.
 
-Who ended first: one that died of SIGPIPE is second if the other was exiting or exited within 1 s, as
-head closes its input before it ends; if both died of it, it cannot be told. Else the one that ended
+Who ended first: one that died of SIGPIPE is second if the other was exiting, or exited within 1 s:
+head closes its input before it ends. If both died of it, it cannot be told. Else the one that ended
 while the other was not exiting. Else the one that another signal killed, if the kernel reported it
 first. Else it cannot be told: a program can end because the other exits, and be reported before it.
 
-Signals: SIGINT, SIGTERM, SIGHUP and SIGQUIT reach both programs, unless this command was started
-with them ignored. If one killed a program, and the status is not 0, this command reports and then
-dies of the same signal, so that a shell's loop stops at Ctrl-C; a program that handles it and exits
-decides by its status. If this command is killed by SIGKILL, both get SIGTERM; set-uid programs, and
-what the programs started themselves, do not.
+Signals: SIGINT, SIGTERM, SIGHUP and SIGQUIT reach both programs (their whole process group where
+--timeout gives them one), unless this command was started with them ignored. If one killed a
+program, and the status is not 0, this command reports and then dies of the same signal, so that a
+shell's loop stops at Ctrl-C; a program that handles it and exits decides by its status. If this
+command is killed by SIGKILL, both get SIGTERM; set-uid programs, and what the programs started
+themselves, do not.
 
-Bounds: with --timeout, all is over after --timeout and --kill-after, and 10 s more if a program
-hangs in the kernel. A report that nobody takes is given up after 1 s, but not before the timeout.
+Bounds: with --timeout, the programs are over after --timeout and --kill-after; one that hangs in the
+kernel is given up 10 s later. A report that nobody takes is given up after 1 s, but not before the
+timeout.
 
 Examples:
   streampipe join -- sh -c 'cat words; exec 1>&-; cat >sorted' :: sort

@@ -9,6 +9,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use streampipe::join::can_be_written;
+
 use crate::exit_code::Code;
 
 /// How long a report waits for somebody to take it where the command's time is bounded.
@@ -57,18 +59,31 @@ impl Place {
 /// Writes in a thread of its own: nothing else bounds a write to a terminal that was stopped, or to a
 /// pipe that somebody else fills, without changing it for everybody who has it.
 fn write_until(
-    mut file: impl Write + Send + 'static,
+    mut file: impl Write + AsFd + Send + 'static,
     text: String,
     deadline: Instant,
 ) -> io::Result<()> {
     let (done, is_done) = mpsc::channel();
+    let (give, take) = mpsc::channel::<(_, String)>();
     let writes = move || {
-        let _ = done.send(file.write_all(text.as_bytes()));
+        if let Ok((mut file, text)) = take.recv() {
+            let _ = done.send(write_all(&mut file, &text));
+        }
     };
-    // Without a thread there is no bound, and so no report.
-    thread::Builder::new().stack_size(WRITER_STACK).spawn(writes)?;
     let left = deadline.saturating_duration_since(Instant::now());
-    is_done.recv_timeout(left).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    match thread::Builder::new().stack_size(WRITER_STACK).spawn(writes) {
+        Ok(_) => {
+            let _ = give.send((file, text));
+            is_done.recv_timeout(left).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        }
+        // No more threads for this user: if there is room now, a write that fits does not wait.
+        Err(_) if can_be_written(&file, deadline)? => write_all(&mut file, &text),
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+fn write_all(file: &mut impl Write, text: &str) -> io::Result<()> {
+    file.write_all(text.as_bytes())
 }
 
 /// Whether this is a file that the programs have as standard output or error.

@@ -1,6 +1,6 @@
 use rustix::process::Signal;
 
-use crate::support::has_program;
+use crate::support::{has_program, skip};
 use crate::trial::{Trial, python, shells};
 
 /// The signals of which the command dies if a program did, with their numbers.
@@ -79,6 +79,23 @@ fn a_core_dump_is_left_by_the_programs_alone() {
     running.signal(Signal::QUIT);
     let ended = running.ends();
     assert_eq!((ended.signal(), ended.status.core_dumped()), (Some(3), false), "{ended:#?}");
+}
+
+/// It cannot die of a signal there: it exits with the code that a shell would show.
+#[test]
+fn the_first_process_of_a_namespace_exits_with_the_code_of_the_signal() {
+    let what = "the first process of a PID namespace";
+    if !has_program("unshare", what) {
+        return;
+    }
+    let before = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
+    let sends = "test $PPID = 1 || exit 9; echo ready >&2; kill -TERM 1; exec sleep 1000";
+    let ended = shells(&["--json"], sends, "exec sleep 1000").behind(before).ends();
+    if !ended.has_line("ready") {
+        return skip(what, &format!("not allowed here: {}", ended.stderr.trim()));
+    }
+    assert_eq!(ended.signals(), [Some(15), Some(15)], "{ended:#?}");
+    assert_eq!((ended.code(), &ended.json()["signal"]), (143, &15.into()), "{ended:#?}");
 }
 
 #[test]

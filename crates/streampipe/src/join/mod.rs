@@ -21,5 +21,5 @@ pub use ended::{AsleepIn, Ended, Ending, SleepFile};
 pub use join::Join;
 pub use join_error::{JoinError, JoinStep};
 pub use outcome::{Outcome, Side, Standstill};
-pub use report_place::{report_fd, report_file, survive_file_limit};
+pub use report_place::{can_be_written, report_fd, report_file, survive_file_limit};
 pub use wiring::Wiring;

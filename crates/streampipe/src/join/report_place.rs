@@ -1,7 +1,10 @@
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Instant;
 
+use streampipe_sys::wait::{Interest, Ready, wait};
 use streampipe_sys::{fd, job, open};
 
 /// Takes a descriptor that this process was started with, for a report that the programs cannot write to.
@@ -30,4 +33,13 @@ pub fn report_file(path: &Path) -> io::Result<File> {
 /// For the whole process, and to be called when the programs have ended: they would inherit it.
 pub fn survive_file_limit() {
     job::survive_file_limit();
+}
+
+/// Waits until there is room for a short report, or the deadline has passed.
+///
+/// # Errors
+///
+/// Those of `ppoll(2)`.
+pub fn can_be_written(place: impl AsFd, deadline: Instant) -> io::Result<bool> {
+    Ok(wait(place.as_fd(), Interest::Writable, Some(deadline))? == Ready::Yes)
 }
