@@ -9,10 +9,11 @@
 //!    byte, no later step of the same call carries control data.
 //! 3. What cannot be handed over is held for the next receive, never dropped.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use streampipe_ring::Half;
@@ -364,9 +365,14 @@ impl End {
     /// Takes what is held, up to the first descriptors, until it is at least so many bytes.
     ///
     /// Without copying what was held in one piece, as all is that a call has held again.
-    pub(super) fn take_held_bytes(&self, enough: usize) -> Held {
-        let mut taken = Held::new(Vec::new(), Vec::new());
-        let Some(mut held) = self.side().held() else { return taken };
+    #[inline]
+    pub(super) fn take_held_bytes(&self, enough: usize) -> Option<Held> {
+        self.side().held().map(|held| self.take_bytes_of(held, enough))
+    }
+
+    #[cold]
+    fn take_bytes_of(&self, mut held: MutexGuard<'_, VecDeque<Held>>, enough: usize) -> Held {
+        let mut taken = Held::nothing();
         while taken.len() < enough && held.front().is_some_and(|front| front.fds.is_empty()) {
             let front = held.pop_front();
             front.into_iter().for_each(|front| taken.append(front));

@@ -34,6 +34,10 @@ impl Held {
         Self { bytes, start: 0, fds, sender: None }
     }
 
+    pub(super) fn nothing() -> Self {
+        Self::new(Vec::new(), Vec::new())
+    }
+
     /// How many bytes are left.
     pub(super) fn len(&self) -> usize {
         self.bytes.len() - self.start

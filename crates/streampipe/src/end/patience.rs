@@ -72,9 +72,7 @@ impl End {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return done,
             }
-            if waiting != Waiting::Never && waiting.is_over() {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
+            // Also past the deadline: a call that does not wait looks, too.
             match (watch.life()?, waiting) {
                 (Life::Gone, _) => {
                     return match call(Blocking::Never) {
@@ -85,6 +83,7 @@ impl End {
                     };
                 }
                 (_, Waiting::Never) => return Err(io::ErrorKind::WouldBlock.into()),
+                _ if waiting.is_over() => return Err(io::ErrorKind::TimedOut.into()),
                 (life, _) => {
                     if self.wait_beside(watch, life, interest, waiting.deadline())? == Ready::Yes {
                         slow_down(&mut fruitless, waiting.deadline())?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::core::End;
 use super::handle::{handle_methods, handle_traits};
+use super::held::Held;
 use super::modes::Waiting;
 use super::patience::Look;
 use super::{ConvertError, ReadHalf, WriteHalf};
@@ -290,14 +291,10 @@ impl Read for &Stream {
     #[inline]
     fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         // What an earlier call held is copied once, when there is enough: a try must not cost more the more is held.
-        let mut held = self.end.take_held_bytes(buffer.len());
-        if held.len() >= buffer.len() {
-            held.scatter(&mut [IoSliceMut::new(buffer)]);
-            self.end.hold_again(held);
-            return Ok(());
-        }
+        let held = self.end.take_held_bytes(buffer.len());
+        let before = held.as_ref().map_or(0, Held::len);
+        let mut filled = before;
         let mut rest = Rest::new(&self.end);
-        let mut filled = held.len();
         while filled < buffer.len() {
             let error = match rest.read(&mut buffer[filled..]) {
                 Ok(0) => io::ErrorKind::UnexpectedEof.into(),
@@ -307,13 +304,16 @@ impl Read for &Stream {
                 }
                 Err(error) => error,
             };
-            let before = held.len();
+            let mut held = held.unwrap_or_else(Held::nothing);
             held.push(&buffer[before..filled], buffer.len() - before);
             self.end.hold_again(held);
             return Err(error);
         }
-        let before = held.len();
-        held.scatter(&mut [IoSliceMut::new(&mut buffer[..before])]);
+        if let Some(mut held) = held {
+            held.scatter(&mut [IoSliceMut::new(buffer)]);
+            // There may be more than was wanted.
+            self.end.hold_again(held);
+        }
         Ok(())
     }
 
@@ -328,7 +328,8 @@ impl Read for &Stream {
     /// no text (`InvalidData`), all of it waits for the next read.
     fn read_to_string(&mut self, all: &mut String) -> io::Result<usize> {
         // Not a step: else half a character would be all that a short timeout lets it take.
-        let mut bytes = self.end.take_held_bytes(usize::MAX).into_bytes();
+        let held = self.end.take_held_bytes(usize::MAX);
+        let mut bytes = held.map_or_else(Vec::new, Held::into_bytes);
         let before = bytes.len();
         let read = Rest::new(&self.end).read_to_end(&mut bytes).map(|more| before + more);
         let text_len = match std::str::from_utf8(&bytes) {

@@ -37,6 +37,8 @@ mod long_timeouts;
 mod messages;
 /// Calls that ask for nothing.
 mod nothing;
+/// A call whose deadline is past does what one does that does not wait.
+mod past_deadlines;
 /// What a descriptor must be, and which may come and go.
 mod policy;
 /// `read_exact` within a timeout that is shorter than what it waits for.
