@@ -65,12 +65,12 @@ pub fn write(end: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> 
     }
     let pipe_signal = SignalSet::of(&[libc::SIGPIPE]);
     let was_pending = is_sigpipe_pending();
-    let before = pipe_signal.block();
+    let blocked = pipe_signal.block_scoped();
     let (written, is_broken) = write_now(end, buffers);
     if is_broken && !was_pending {
         pipe_signal.discard_pipe_signal();
     }
-    before.set();
+    drop(blocked);
     Ok(written?)
 }
 

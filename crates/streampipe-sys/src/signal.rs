@@ -58,6 +58,11 @@ impl SignalSet {
         MaskGuard { before: self.set(), not_send: PhantomData }
     }
 
+    /// Adds these signals to the calling thread's mask until the guard is dropped, by a panic as well.
+    pub fn block_scoped(&self) -> MaskGuard {
+        MaskGuard { before: self.block(), not_send: PhantomData }
+    }
+
     /// Takes these signals out of the calling thread's mask: what is pending comes now.
     pub fn unblock(&self) {
         self.mask(libc::SIG_UNBLOCK);
@@ -87,7 +92,8 @@ pub struct MaskGuard {
 
 impl MaskGuard {
     /// The mask as it was.
-    pub(crate) fn before(&self) -> SignalSet {
+    #[must_use]
+    pub fn before(&self) -> SignalSet {
         self.before
     }
 }

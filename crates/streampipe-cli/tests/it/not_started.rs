@@ -197,6 +197,8 @@ fn a_program_behind_a_closed_directory_is_126() {
     }
     assert_eq!(ended.code(), 126, "{ended:#?}");
     assert!(ended.stderr.contains("Permission denied"), "{ended:#?}");
+    assert!(ended.stderr.contains("hint: a directory on the way"), "{ended:#?}");
+    assert!(!ended.stderr.contains("the file is there"), "nobody could see that: {ended:#?}");
 }
 
 #[test]

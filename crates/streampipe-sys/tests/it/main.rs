@@ -22,6 +22,8 @@ mod fork;
 mod inherited;
 /// Closed standard descriptors: nothing of ours takes their numbers.
 mod lifting;
+/// Signals that are blocked for a while.
+mod masks;
 /// Receiving: what the kernel attaches unasked is owned and closed.
 mod message;
 /// Pipes as one direction of a stream: no `SIGPIPE`, and an end to reading.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use streampipe_sys::job;
 use streampipe_sys::open::numbers;
 use streampipe_sys::signal::{self, SignalFd, SignalSet};
-use streampipe_sys::spawn::{Group, Image, Setup, spawn};
+use streampipe_sys::spawn::{Group, Image, Setup, Step, spawn};
 
 use super::watch::{Limits, Member, Watch};
 use super::wiring::{Wires, placements};
@@ -136,13 +136,14 @@ impl Join {
         let mut taken = vec![numbers::SIGCHLD];
         taken.extend(PASSED_ON.into_iter().filter(|&signal| !job::is_ignored(signal)));
         let taken = SignalSet::of(&taken);
-        let before = taken.block();
+        let blocked = taken.block_scoped();
+        let mask = Some(blocked.before());
         let outcome = SignalFd::open(&taken).map_err(JoinError::preparing).and_then(|signals| {
-            let mut outcome = self.run_images(&left, &right, Some(&signals), Some(before))?;
+            let mut outcome = self.run_images(&left, &right, Some(&signals), mask)?;
             Watch::note_late(&mut outcome, &signals);
             Ok(outcome)
         });
-        before.set();
+        drop(blocked);
         outcome
     }
 
@@ -150,6 +151,7 @@ impl Join {
         image_of(command).map_err(|error| JoinError {
             side: Some(side),
             step: JoinStep::Find,
+            is_forbidden: error.step == Step::Permission,
             cause: error.source,
         })
     }
@@ -177,6 +179,7 @@ impl Join {
                 Err(error) => Err(JoinError {
                     side: Some(side),
                     step: error.step.into(),
+                    is_forbidden: false,
                     cause: error.source,
                 }),
             }

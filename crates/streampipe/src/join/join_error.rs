@@ -22,6 +22,8 @@ pub struct JoinError {
     pub(super) side: Option<Side>,
     pub(super) step: JoinStep,
     pub(super) cause: io::Error,
+    /// Whether the program's file was seen, and may not be executed.
+    pub(super) is_forbidden: bool,
 }
 
 /// What failed.
@@ -40,11 +42,11 @@ pub enum JoinStep {
 
 impl JoinError {
     pub(super) fn preparing(cause: io::Error) -> Self {
-        Self { side: None, step: JoinStep::Prepare, cause }
+        Self { side: None, step: JoinStep::Prepare, cause, is_forbidden: false }
     }
 
     pub(super) fn watching(cause: io::Error) -> Self {
-        Self { side: None, step: JoinStep::Watch, cause }
+        Self { side: None, step: JoinStep::Watch, cause, is_forbidden: false }
     }
 
     /// Whose start failed, if it was about one of the two.
@@ -92,8 +94,11 @@ impl JoinError {
             (JoinStep::Execute, numbers::ENOEXEC) => {
                 Some("a script needs a first line such as #!/bin/sh, or run it with sh FILE")
             }
-            (JoinStep::Find, numbers::EACCES) => {
+            (JoinStep::Find, numbers::EACCES) if self.is_forbidden => {
                 Some("the file is there, but it is a directory or has no execute permission")
+            }
+            (JoinStep::Find, numbers::EACCES) => {
+                Some("a directory on the way to it may not be searched")
             }
             _ => None,
         }
