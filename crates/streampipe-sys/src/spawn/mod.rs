@@ -18,6 +18,7 @@
 
 mod clone;
 mod image;
+mod in_flight;
 mod moves;
 mod own_id;
 mod program;
@@ -29,6 +30,7 @@ mod strings;
 mod undumpable;
 
 pub use image::{Image, Lookup};
+pub use in_flight::{StartGuard, StartMark};
 pub use rustix::process::Resource;
 pub use setup::{Group, Identity, Limit, Placement, Setup, SupplementaryGroups};
 pub use spawn_error::{SpawnError, Step};

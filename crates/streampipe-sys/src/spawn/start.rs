@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use super::clone::{
     ChildProcess, CloneSupport, Memory, ReportReader, Verdict, clone_child, kill_child,
 };
+use super::in_flight::StartGuard;
 use super::moves::Moves;
 use super::own_id::OwnId;
 use super::program::Orders;
@@ -33,6 +34,7 @@ pub struct Spawned {
 /// A [`SpawnError`] that names the step and holds the kernel's error number.
 pub fn spawn(image: &Image, setup: &Setup<'_>) -> Result<Spawned, SpawnError> {
     let at = |step| move |source| SpawnError { step, source };
+    let _start = StartGuard::begin();
     let support = CloneSupport::of_this_system().map_err(at(Step::Clone))?;
     let mut own_id = setup.announces_id.then(OwnId::new);
     let args = image.args.pointers(None);

@@ -328,6 +328,7 @@ impl Ring {
                 return Ok(Some(done));
             }
             let most = if is_writing { SLICE } else { SHORT };
+            let most = line.watch.map_or(most, |watch| watch.until_next_look(most));
             let time = match waiting.deadline() {
                 Some(deadline) => most.min(deadline.saturating_duration_since(Instant::now())),
                 None => most,

@@ -259,7 +259,8 @@ impl Ring {
                 }
                 // There is room in the ring, and none in the socket, or all marks are in use, which nobody tells of.
                 (None, _) => {
-                    let slice = std::time::Instant::now() + SLICE;
+                    let slice = line.watch.map_or(SLICE, |watch| watch.until_next_look(SLICE));
+                    let slice = std::time::Instant::now() + slice;
                     let until = waiting.deadline().map_or(slice, |at| at.min(slice));
                     wait(line.fd, Interest::Writable, Some(until))?;
                     pause(MARKED, waiting.deadline())?;

@@ -4,8 +4,9 @@ use std::{error, fmt, io};
 ///
 /// Inside the [`io::Error`] of a read or write that would have waited for it, of kind
 /// `ConnectionAborted`. What the process had queued was delivered before. A peer that *closed* is told
-/// otherwise: by 0 bytes to a reader, by `BrokenPipe` to a writer. To tell the two apart takes 20 ms after
-/// the death, in which a handle that does not wait says `WouldBlock`.
+/// otherwise: by 0 bytes to a reader, by `BrokenPipe` to a writer. To tell the two apart takes 80 ms after
+/// the death, and longer while this process is starting another program, which has a copy until it
+/// executes. Meanwhile a handle that does not wait says `WouldBlock`.
 ///
 /// A call that reads on and on (`read_to_end`, `read_exact`) stops behind what was queued when the
 /// process was known to be gone, whoever goes on writing.

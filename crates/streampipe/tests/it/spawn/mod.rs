@@ -6,6 +6,8 @@
 //! 2. The child is asked: what it holds, sees or was sent comes from its own mouth.
 //! 3. A child that would run on is ended by the test, and so is what it leaves behind.
 
+/// A program that is being started keeps ends open for a moment.
+mod closing_copies;
 /// A known peer dies while a call waits for it.
 mod death;
 /// Where a child gets a copy of the memory.
