@@ -171,20 +171,30 @@ impl<'signals> Watch<'signals> {
         while let Some(arrived) = signals.take()? {
             match arrived.signal {
                 numbers::SIGCHLD => self.note_first(arrived.ended_child),
+                // Both have been started, and were over before anybody passed it on.
+                signal if started == Side::Right && !self.is_for_programs(&arrived) => {
+                    self.unhandled.get_or_insert(signal);
+                }
                 signal => {
                     self.early.push(signal);
                     self.note_passed_on(signal);
                 }
             }
         }
-        for side in [started, started.other()] {
-            let news = if side == started { &self.early[..] } else { &self.early[already..] };
-            if let Some(member) = self.members[side as usize].as_ref().filter(|it| !it.has_ended())
-            {
-                news.iter().for_each(|&signal| member.signal(signal));
-            }
+        let (older, new) = self.early.split_at(already);
+        if let Some(member) = &self.members[started as usize] {
+            older.iter().for_each(|&signal| member.signal(signal));
+        }
+        for &signal in new {
+            self.signal_programs(signal);
         }
         Ok(())
+    }
+
+    /// Whether a program was there to get the signal.
+    fn is_for_programs(&self, arrived: &Arrived) -> bool {
+        let is_alive = |member: &Member| !has_ended(member.pidfd.as_fd()).is_ok_and(|it| it);
+        self.running().any(|member| is_key(arrived) || is_alive(member))
     }
 
     /// Ends what runs: `SIGTERM`, and `SIGKILL` when its time is up.
@@ -440,22 +450,16 @@ impl<'signals> Watch<'signals> {
     fn relay(&mut self) -> io::Result<()> {
         let Some(signals) = self.signals else { return Ok(()) };
         for _ in 0..SIGNALS_AT_ONCE {
-            let Some(Arrived { signal, from_kernel, ended_child }) = signals.take()? else { break };
+            let Some(arrived) = signals.take()? else { break };
+            let signal = arrived.signal;
             if signal == numbers::SIGCHLD {
-                self.note_first(ended_child);
-                continue;
-            }
-            // A key at the terminal reaches the whole foreground group; a hang-up only the leader of
-            // the session.
-            let is_key = from_kernel && matches!(signal, numbers::SIGINT | numbers::SIGQUIT);
-            let is_alive =
-                |member: &Member| is_key || !has_ended(member.pidfd.as_fd()).is_ok_and(|it| it);
-            if !self.running().any(is_alive) {
+                self.note_first(arrived.ended_child);
+            } else if self.is_for_programs(&arrived) {
+                self.note_passed_on(signal);
+                self.pass_on(signal, is_key(&arrived))?;
+            } else {
                 self.unhandled.get_or_insert(signal);
-                continue;
             }
-            self.note_passed_on(signal);
-            self.pass_on(signal, is_key)?;
         }
         Ok(())
     }
@@ -516,4 +520,10 @@ impl<'signals> Watch<'signals> {
     fn running(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().flatten().filter(|member| !member.has_ended())
     }
+}
+
+/// Whether a key at the terminal sent it, to the whole foreground group. A hang-up reaches only the leader
+/// of the session.
+fn is_key(arrived: &Arrived) -> bool {
+    arrived.from_kernel && matches!(arrived.signal, numbers::SIGINT | numbers::SIGQUIT)
 }
