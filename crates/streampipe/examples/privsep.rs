@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
-use streampipe::{Channel, Command, Fd, Resource};
+use streampipe::{Channel, Child, Command, Fd, Resource, SpawnError, SpawnStep};
 
 /// The user and group `nobody`.
 const NOBODY: u32 = 65534;
@@ -33,8 +33,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The parent: it may open files, and never looks into them.
-fn count_words(paths: &[String]) -> io::Result<()> {
+/// The parser, without rights.
+fn parser() -> Command {
     let mut parser = Command::new("/proc/self/exe");
     parser
         .arg("--parser")
@@ -47,10 +47,22 @@ fn count_words(paths: &[String]) -> io::Result<()> {
         .rlimit(Resource::FileSize, Some(0), Some(0))
         .rlimit(Resource::Core, Some(0), Some(0))
         .rlimit(Resource::AddressSpace, Some(256 << 20), Some(256 << 20));
-    if rustix::process::geteuid().is_root() {
-        parser.uid(NOBODY).gid(NOBODY).rlimit(Resource::Processes, Some(0), Some(0));
+    parser
+}
+
+/// Starts the parser as nobody, or, where the system does not permit another user, as this one.
+fn start_parser() -> Result<Child, SpawnError> {
+    let mut as_nobody = parser();
+    as_nobody.uid(NOBODY).gid(NOBODY).rlimit(Resource::Processes, Some(0), Some(0));
+    match as_nobody.spawn() {
+        Err(error) if error.step() == SpawnStep::Identity => parser().spawn(),
+        started => started,
     }
-    let mut child = parser.spawn()?;
+}
+
+/// The parent: it may open files, and never looks into them.
+fn count_words(paths: &[String]) -> io::Result<()> {
+    let mut child = start_parser()?;
     let parse: Channel<Fd, u64> = child.take_channel().expect("it was not taken yet");
     for path in paths {
         let file =

@@ -296,15 +296,20 @@ const BUSY_PAUSES: [i32; 5] = [1, 2, 4, 8, 16];
 
 /// Tries each path, as `execvp` does: on to the next if it is not there, the worst error kept.
 fn exec_first(orders: &Orders<'_>) -> (Step, c_int) {
+    let lookup = orders.image.lookup;
     let mut verdict = libc::ENOENT;
     for path in &orders.image.paths {
         match exec(path, orders) {
             libc::ENOENT | libc::ENOTDIR => {}
             libc::EACCES => verdict = libc::EACCES,
+            // Of the path, or of what the file is executed with.
+            errno @ (libc::ELOOP | libc::ENAMETOOLONG) if lookup == Lookup::ByChild => {
+                verdict = errno;
+            }
             errno => return (Step::Exec, errno),
         }
     }
-    match orders.image.lookup {
+    match lookup {
         Lookup::ByParent => (Step::Exec, verdict),
         Lookup::ByChild => reason(orders.image, verdict),
     }
@@ -342,7 +347,9 @@ fn reason(image: &Image, verdict: c_int) -> (Step, c_int) {
                 }
                 reason = (Step::Permission, libc::EACCES);
             }
-            Err(errno) if !image.is_searched => reason = (Step::Find, errno.raw_os_error()),
+            Err(errno) if !image.is_searched || errno == rustix::io::Errno::NAMETOOLONG => {
+                reason = (Step::Find, errno.raw_os_error());
+            }
             Err(_) => {}
         }
     }

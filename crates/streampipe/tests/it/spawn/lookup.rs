@@ -3,7 +3,7 @@
 //! The child looks, with its own rights: its parent may see less than it, or more.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +32,7 @@ fn place() -> tempfile::TempDir {
     write(&home.join("lost"), 0o755, "#!/no/such/interpreter\n");
     write(&home.join("plain"), 0o644, "#!/bin/sh\n");
     fs::create_dir(home.join("directory")).expect("room");
+    symlink("loop", home.join("loop")).expect("room");
     write(&at.path().join("of-root"), 0o700, "#!/bin/sh\n");
     fs::create_dir(at.path().join("of-root-alone")).expect("room");
     write(&at.path().join("of-root-alone/runs"), 0o755, "#!/bin/sh\nexit 8\n");
@@ -121,6 +122,10 @@ fn starts_of_another_user() {
     }
     let forbidden = error(as_user("plain").env("PATH", &list));
     assert_eq!(told(&forbidden), (SpawnStep::Find, Some(13)), "{forbidden}");
+    let looped = error(&mut as_user(home.join("loop")));
+    assert_eq!(told(&looped), (SpawnStep::Find, Some(40)), "{looped}");
+    let long = error(&mut as_user(home.join("x".repeat(300))));
+    assert_eq!(told(&long), (SpawnStep::Find, Some(36)), "{long}");
     let unseen = error(&mut as_user(at.join("of-root-alone/runs")));
     assert_eq!(told(&unseen), (SpawnStep::Find, Some(13)), "{unseen}");
     assert!(unseen.to_string().contains("a directory on the way"), "{unseen}");
