@@ -14,6 +14,8 @@ mod cmsg;
 mod debugger;
 /// What kind of thing a descriptor is, and who is asked.
 mod describe;
+/// What a process does with signals.
+mod dispositions;
 /// What older kernels do not know.
 mod fallbacks;
 /// The fork that asks nothing.

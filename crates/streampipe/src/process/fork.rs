@@ -124,8 +124,9 @@ impl FromFork for Fork {
                 drop(theirs);
                 let mut ours = ours;
                 let child = name_and_release(&ours, pid).inspect_err(|_| {
-                    // The child waits for the byte; without it, it ends at once.
+                    // The child waits for the byte; without it, it ends at once, unless a signal stopped it.
                     let _ = ours.shutdown(std::net::Shutdown::Both);
+                    process::kill_by_id(pid);
                     let _ = process::reap_by_id(pid);
                 })?;
                 ours.end.watch(child.as_watch());

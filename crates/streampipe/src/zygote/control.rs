@@ -90,28 +90,14 @@ impl Control {
     /// the next one.
     pub(super) fn ask(&self, request: Request, deadline: Option<Instant>) -> io::Result<Answer> {
         let waiting = deadline.map_or(Waiting::Forever, Waiting::Until);
-        let (stream, mut owed) = self.take_line(deadline)?;
-        let answer = self.converse(&stream, request, &mut owed, waiting);
-        let is_gone = match &answer {
-            Err(error) => error.kind() != io::ErrorKind::TimedOut,
-            Ok(_) => false,
-        };
-        let mut line = self.lock();
-        line.owed = owed;
-        line.is_gone |= is_gone;
-        let is_over = line.is_gone;
-        if !is_over {
-            line.stream = Some(stream);
-        }
-        drop(line);
-        // One can go on; when the zygote is gone, nobody can, and each has to hear it.
-        if is_over {
-            self.free.notify_all()
-        } else {
-            self.free.notify_one()
-        }
+        let mut turn = self.take_turn(deadline)?;
+        let answer = turn.converse(request, waiting);
+        turn.zygote_is_gone = answer.as_ref().is_err_and(is_about_a_zygote_gone);
+        drop(turn);
         answer.map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => error,
+            // The number is worth more than a sentence.
+            _ if error.raw_os_error().is_some() && !is_about_a_zygote_gone(&error) => error,
             kind => {
                 io::Error::new(kind, format!("the zygote, process {}: {error}", self.zygote_id))
             }
@@ -119,7 +105,11 @@ impl Control {
     }
 
     pub(super) fn forget(&self, serial: u64) {
-        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).push(serial);
+        self.lock_forgotten().push(serial);
+    }
+
+    fn lock_forgotten(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until the zygote has ended, if it is gone: its end is closed a moment before its workers
@@ -135,7 +125,7 @@ impl Control {
     }
 
     /// Waits until nobody else asks.
-    fn take_line(&self, deadline: Option<Instant>) -> io::Result<(Stream, usize)> {
+    fn take_turn(&self, deadline: Option<Instant>) -> io::Result<Turn<'_>> {
         if own_id() != self.owner {
             let text = "the zygote is that of the process which this one was forked from";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
@@ -147,7 +137,14 @@ impl Control {
                 return Err(io::Error::new(io::ErrorKind::BrokenPipe, text));
             }
             if let Some(stream) = line.stream.take() {
-                return Ok((stream, line.owed));
+                let owed = line.owed;
+                // Until it is known better: a panic leaves a line on which nothing fits together.
+                return Ok(Turn {
+                    control: self,
+                    stream: Some(stream),
+                    owed,
+                    zygote_is_gone: true,
+                });
             }
             line = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
                 Some(Duration::ZERO) => return Err(io::ErrorKind::TimedOut.into()),
@@ -159,34 +156,56 @@ impl Control {
         }
     }
 
-    fn converse(
-        &self,
-        stream: &Stream,
-        request: Request,
-        owed: &mut usize,
-        waiting: Waiting,
-    ) -> io::Result<Answer> {
-        while *owed > 0 {
-            // Nobody waits for it: what came with it is closed, and a worker is forgotten.
-            if let Reply::Forked { serial, .. } = read_answer(stream, waiting)?.reply {
-                self.forget(serial);
-            }
-            *owed -= 1;
-        }
-        let forgotten =
-            std::mem::take(&mut *self.forgotten.lock().unwrap_or_else(PoisonError::into_inner));
-        for serial in forgotten {
-            write(stream, Request::Forget(serial), waiting)?;
-        }
-        write(stream, request, waiting)?;
-        *owed = 1;
-        let answer = read_answer(stream, waiting)?;
-        *owed = 0;
-        Ok(answer)
-    }
-
     fn lock(&self) -> MutexGuard<'_, Line> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to ask, until it is dropped.
+struct Turn<'control> {
+    control: &'control Control,
+    /// `Some` until it is dropped.
+    stream: Option<Stream>,
+    /// As in [`Line`].
+    owed: usize,
+    zygote_is_gone: bool,
+}
+
+impl Turn<'_> {
+    fn converse(&mut self, request: Request, waiting: Waiting) -> io::Result<Answer> {
+        let Some(stream) = &self.stream else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        while self.owed > 0 {
+            // Nobody waits for it: what came with it is closed, and a worker is forgotten.
+            if let Reply::Forked { serial, .. } = read_answer(stream, waiting)?.reply {
+                self.control.forget(serial);
+            }
+            self.owed -= 1;
+        }
+        loop {
+            // Not held while it is written; what cannot be written now is for the next turn.
+            let Some(serial) = self.control.lock_forgotten().pop() else { break };
+            write(stream, Request::Forget(serial), waiting)
+                .inspect_err(|_| self.control.forget(serial))?;
+        }
+        write(stream, request, waiting)?;
+        self.owed = 1;
+        let answer = read_answer(stream, waiting)?;
+        self.owed = 0;
+        Ok(answer)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut line = self.control.lock();
+        line.owed = self.owed;
+        line.is_gone |= self.zygote_is_gone;
+        let is_over = line.is_gone;
+        line.stream = self.stream.take().filter(|_| !is_over);
+        drop(line);
+        // One can go on; when the zygote is gone, nobody can, and each has to hear it.
+        let free = &self.control.free;
+        if is_over { free.notify_all() } else { free.notify_one() }
     }
 }
 
@@ -217,6 +236,20 @@ fn read_answer(stream: &Stream, waiting: Waiting) -> io::Result<Answer> {
     };
     let reply = Reply::from_bytes(bytes).ok_or(io::ErrorKind::InvalidData)?;
     Ok(Answer { reply, fds })
+}
+
+/// Whether nothing more can be asked. After any other error, such as a lack of memory, the line is as it
+/// was, or an answer is owed.
+fn is_about_a_zygote_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::WriteZero
+    )
 }
 
 fn is_about_lost_fds(error: &io::Error) -> bool {

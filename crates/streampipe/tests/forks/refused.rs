@@ -12,6 +12,7 @@ use crate::support;
 
 pub(crate) const TESTS: &[crate::Test] = &[
     ("a_refused_pidfd_open_is_an_error_that_leaves_nothing", refused_pidfd_open),
+    ("a_question_that_could_not_be_sent_costs_no_zygote", failed_question),
     ("a_kernel_that_cannot_wait_by_pidfd_waits_by_number", waits_by_number),
 ];
 
@@ -60,6 +61,22 @@ fn refused_pidfd_open() {
     refused(fork().expect_err("a child is held by its pidfd"));
     refused(Zygote::start(work).expect_err("it watches its parent by a pidfd"));
     assert_eq!(blocked(), before, "signals were left blocked");
+}
+
+fn failed_question() {
+    // The first send is the byte that lets the zygote go.
+    let runs: [&[&str]; 2] = [
+        &["-e", "inject=sendto:error=ENOBUFS:when=2"],
+        &["-e", "inject=sendto:error=ENOMEM:when=2"],
+    ];
+    if !is_behind_strace("a_question_that_could_not_be_sent_costs_no_zygote", &runs) {
+        return;
+    }
+    let zygote = Zygote::start(work).expect("a zygote");
+    let error = zygote.fork().expect_err("it was not sent");
+    assert!(matches!(error.raw_os_error(), Some(12 | 105)), "{error}");
+    let mut worker = zygote.fork().expect("and again");
+    assert_eq!(worker.wait().expect("a status").code(), Some(7));
 }
 
 fn waits_by_number() {
