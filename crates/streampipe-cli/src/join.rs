@@ -100,7 +100,7 @@ fn report_error(error: &JoinError, names: &Names, places: &mut Places) -> Code {
 fn places(options: &JoinOptions) -> Result<Places, Code> {
     let asked = Asked { json: options.json.clone(), report_fd: options.report_fd };
     let mut places = asked.open().map_err(|what| {
-        Places::default().failure(&what, None, Code::OwnFailure);
+        asked.instead().failure(&what, None, Code::OwnFailure);
         Code::OwnFailure
     })?;
     if options.quiet && !places.want_words() {

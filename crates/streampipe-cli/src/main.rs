@@ -15,7 +15,7 @@ use clap::Parser;
 
 use crate::args::{Args, Task};
 use crate::exit_code::Code;
-use crate::places::{Asked, Places};
+use crate::places::Asked;
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -34,7 +34,7 @@ fn wrong_arguments(error: &clap::Error) -> Code {
     let text = text.trim_end().trim_start_matches("error: ");
     let asked = Asked::in_wrong_arguments(std::env::args_os());
     // If that place is wrong, too, standard error must do.
-    let mut places = asked.open().unwrap_or_else(|_| Places::default());
+    let mut places = asked.open().unwrap_or_else(|_| asked.instead());
     places.failure(text, None, Code::OwnFailure);
     Code::OwnFailure
 }

@@ -34,9 +34,9 @@ impl Place {
     /// After the deadline it is given up: `TimedOut`.
     pub(crate) fn write(&self, text: String, deadline: Option<Instant>) -> io::Result<()> {
         match (self, deadline) {
-            (Self::StandardError, None) => io::stderr().write_all(text.as_bytes()),
+            (Self::StandardError, None) => write_all(&mut io::stderr(), &text, None),
             (Self::StandardError, Some(at)) => write_until(io::stderr(), text, at),
-            (Self::Named(file, _), None) => (&mut &*file).write_all(text.as_bytes()),
+            (Self::Named(file, _), None) => write_all(&mut &*file, &text, None),
             (Self::Named(file, _), Some(at)) => write_until(file.try_clone()?, text, at),
         }
     }
@@ -67,7 +67,7 @@ fn write_until(
     let (give, take) = mpsc::channel::<(_, String)>();
     let writes = move || {
         if let Ok((mut file, text)) = take.recv() {
-            let _ = done.send(write_all(&mut file, &text));
+            let _ = done.send(write_all(&mut file, &text, Some(deadline)));
         }
     };
     let left = deadline.saturating_duration_since(Instant::now());
@@ -77,13 +77,34 @@ fn write_until(
             is_done.recv_timeout(left).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         }
         // No more threads for this user: if there is room now, a write that fits does not wait.
-        Err(_) if can_be_written(&file, deadline)? => write_all(&mut file, &text),
+        Err(_) if can_be_written(&file, Some(deadline))? => {
+            write_all(&mut file, &text, Some(deadline))
+        }
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
-fn write_all(file: &mut impl Write, text: &str) -> io::Result<()> {
-    file.write_all(text.as_bytes())
+/// Writes all, also where somebody who shares the description has made it non-blocking.
+fn write_all(
+    file: &mut (impl Write + AsFd),
+    text: &str,
+    deadline: Option<Instant>,
+) -> io::Result<()> {
+    let mut left = text.as_bytes();
+    while !left.is_empty() {
+        match file.write(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => left = left.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if !can_be_written(&*file, deadline)? {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Whether this is a file that the programs have as standard output or error.

@@ -60,6 +60,16 @@ impl Asked {
         asked
     }
 
+    /// Where to say that these places cannot be opened.
+    pub(crate) fn instead(&self) -> Places {
+        let json = self.json.as_ref().filter(|name| name.is_empty());
+        let (words, json) = match json {
+            Some(_) => (None, Some(Place::StandardError)),
+            None => (Some(Place::StandardError), None),
+        };
+        Places { words, json, deadline: None, shared: false, failed: false }
+    }
+
     /// Opens what is to be written to.
     ///
     /// # Errors
@@ -82,13 +92,6 @@ impl Asked {
             }
         };
         Ok(Places { words, json, deadline: None, shared: false, failed: false })
-    }
-}
-
-impl Default for Places {
-    fn default() -> Self {
-        let words = Some(Place::StandardError);
-        Self { words, json: None, deadline: None, shared: false, failed: false }
     }
 }
 

@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use crate::ended::Ended;
 use crate::support::has_program;
-use crate::trial::{join, shells, streampipe};
+use crate::trial::{join, python, shells, streampipe};
 
 /// The one line of JSON in a file of this directory.
 fn json_in(directory: &std::path::Path, name: &str) -> Value {
@@ -78,7 +78,9 @@ fn a_place_that_cannot_be_written_to_is_125_before_anything_starts() {
         let trial = shells(options, "echo started >trace", "true").within(directory.path());
         let ended = trial.redirected(redirections).ends();
         assert_eq!(ended.code(), 125, "{ended:#?}");
-        assert!(ended.has_line_with(&format!("streampipe: {what}")), "{ended:#?}");
+        // Where nothing else can be written to, it is said on standard error.
+        let begins = if options.contains(&"--json") { "\"error\":\"" } else { "streampipe: " };
+        assert!(ended.has_line_with(&format!("{begins}{what}")), "{ended:#?}");
         assert!(!directory.path().join("trace").exists(), "a program was started");
     }
     if has_program("mkfifo", "a report into a named pipe that nobody reads") {
@@ -246,6 +248,34 @@ fn a_report_that_nobody_takes_is_given_up_after_a_timeout() {
     // A program that is stuck in its own words ends, too.
     let talks = "while :; do echo words >&2; done";
     assert_eq!(with_blocked_stderr(&["--timeout", "0.3"], talks), Some(124));
+}
+
+/// Runs the command with a standard error that is a non-blocking pipe, too small for the report, and
+/// reads it to its end.
+const NONBLOCKING: &str = "
+import os, subprocess, sys
+reader, writer = os.pipe()
+os.set_blocking(writer, False)
+command = subprocess.Popen(sys.argv[1:], stderr=writer)
+os.close(writer)
+with open(reader, 'rb') as pipe:
+    sys.stdout.buffer.write(pipe.read())
+sys.exit(command.wait())
+";
+
+#[test]
+fn a_report_arrives_whole_on_a_pipe_that_somebody_made_nonblocking() {
+    let Some(python) = python("a non-blocking standard error") else { return };
+    let python = python.to_str().expect("a plain path");
+    let long = "x".repeat(100_000);
+    for options in [&["--json"] as &[&str], &["--json", "--timeout", "25"]] {
+        let words = ["--", "true", &long, "::", "true", &long];
+        let trial = join(options.iter().copied().chain(words));
+        let ended = trial.behind([python, "-I", "-S", "-c", NONBLOCKING]).ends();
+        assert_eq!(ended.code(), 0, "{}", ended.stderr);
+        let report: Value = serde_json::from_str(ended.stdout.trim()).expect("all of it");
+        assert_eq!(report["right"]["command"], serde_json::json!(["true", long]));
+    }
 }
 
 #[test]

@@ -40,6 +40,6 @@ pub fn survive_file_limit() {
 /// # Errors
 ///
 /// Those of `ppoll(2)`.
-pub fn can_be_written(place: impl AsFd, deadline: Instant) -> io::Result<bool> {
-    Ok(wait(place.as_fd(), Interest::Writable, Some(deadline))? == Ready::Yes)
+pub fn can_be_written(place: impl AsFd, deadline: Option<Instant>) -> io::Result<bool> {
+    Ok(wait(place.as_fd(), Interest::Writable, deadline)? == Ready::Yes)
 }
