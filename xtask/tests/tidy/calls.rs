@@ -114,6 +114,19 @@ fn code_before_exec(file: &File) -> Vec<Finding> {
     found.map(|at| file.finding(tokens[at].at, "spawn with `streampipe_sys::spawn`")).collect()
 }
 
+/// rustix takes it for granted that there is an answer: where a filter refuses one, it panics, or returns what was in
+/// memory.
+fn asking_for_limits(file: &File) -> Vec<Finding> {
+    if file.source_of_crate().is_none() {
+        return Vec::new();
+    }
+    let tokens = file.tokens();
+    let found = find(&tokens, &["getrlimit"]).into_iter();
+    found
+        .map(|at| file.finding(tokens[at].at, "ask with `streampipe_sys::table`'s `limits`"))
+        .collect()
+}
+
 /// The macros panic when nobody reads, and a library has nothing to say there.
 fn printing(file: &File) -> Vec<Finding> {
     if file.source_of_crate().is_none() {
@@ -187,6 +200,19 @@ fn reading_without_control_room_is_noticed() {
                }\n";
     spares(rule, "crates/streampipe-sys/src/open.rs", good);
     assert_eq!(unused_allowances(&[]).len(), READERS.len());
+}
+
+#[test]
+fn limits_are_asked_for_where_no_answer_is_one() {
+    hold("no-getrlimit", each(asking_for_limits));
+}
+
+#[test]
+fn asking_for_limits_is_noticed() {
+    let sample = "use rustix::process::{Resource, getrlimit};\n";
+    bites(asking_for_limits, "crates/streampipe-sys/src/fd.rs", &[1], sample);
+    spares(asking_for_limits, "crates/streampipe/tests/it/call.rs", sample);
+    spares(asking_for_limits, "crates/streampipe-sys/src/fd.rs", "/// As `getrlimit(2)`.\n");
 }
 
 #[test]

@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::fs::{MemfdFlags, SealFlags, memfd_create};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
-use rustix::process::{Resource, getrlimit};
+use rustix::process::Resource;
 
 use super::copy::{copy_in, copy_out};
 use super::{Control, Trusted, Unfit};
 use crate::fd::lift;
+use crate::table::limits;
 
 /// `SPring`, and version 2.
 const MAGIC: u64 = u64::from_le_bytes(*b"SPring\x02\0");
@@ -280,8 +281,9 @@ impl Drop for Region {
 /// Fails as `ftruncate(2)` does for a file that is larger than this process may have, which besides sends `SIGXFSZ`: that
 /// kills a program which has no handler.
 fn check_size_limit(len: u64) -> io::Result<()> {
-    match getrlimit(Resource::Fsize).current {
-        Some(most) if len > most => Err(io::Error::from_raw_os_error(libc::EFBIG)),
+    match limits(Resource::Fsize) {
+        Some(limits) if len > limits.soft => Err(io::Error::from_raw_os_error(libc::EFBIG)),
+        // As far as is known.
         _ => Ok(()),
     }
 }

@@ -179,6 +179,45 @@ tests_of_engines! {
     }
 }
 
+tests_of_engines! {
+    /// What a runtime looks after already, it goes on looking after.
+    fn tasks_wait_for_what_was_registered_before() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (a, b) = pair().unwrap();
+            let mut cat = Command::new("cat").on_stdio().spawn().unwrap();
+            let mut a = streampipe::tokio::Stream::try_from(a).unwrap();
+            let mut b = streampipe::tokio::Stream::try_from(b).unwrap();
+            let mut pipes = streampipe::tokio::Stream::try_from(cat.take_stream().unwrap()).unwrap();
+            let limit = NoDescriptors::from_now_on();
+            let much = vec![7; 2 << 20];
+            let mut all = vec![0; much.len()];
+            let (written, read) = tokio::join!(a.write_all(&much), b.read_exact(&mut all));
+            written.unwrap();
+            read.unwrap();
+            assert!(all == much);
+            // Where it writes cannot be registered now: it is tried again and again.
+            let (mut reader, mut writer) = tokio::io::split(&mut pipes);
+            let (written, read) = tokio::join!(
+                async {
+                    writer.write_all(&much[..300_000]).await.unwrap();
+                    writer.shutdown().await.unwrap();
+                },
+                async {
+                    let mut all = Vec::new();
+                    reader.read_to_end(&mut all).await.unwrap();
+                    all
+                },
+            );
+            assert_eq!((written, read.len()), ((), 300_000));
+            drop(limit);
+            assert!(cat.wait().unwrap().success());
+        });
+    }
+}
+
 tests_alone! {
     fn packets_wait_within_their_timeouts_and_tell_the_end() {
         let (a, b) = SeqPacket::pair().unwrap();
