@@ -4,7 +4,8 @@ use std::{error, fmt, io};
 ///
 /// The kernel gives each exit status out once: not at all if this process ignores `SIGCHLD`, and to
 /// another waiter if there was one (a `wait(-1)` loop in some library). That of a zygote's
-/// [`Worker`](crate::Worker) is gone with the zygote. The child has ended all the same, and no zombie is
+/// [`Worker`](crate::Worker) is gone with the zygote, unless the kernel gives this process the workers then
+/// (process 1 of a container, or a subreaper). The child has ended all the same, and no zombie is
 /// left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -320,6 +320,9 @@ impl Command {
     // --- the process ---
 
     /// Puts the child into this process group; 0 for a new one that it leads.
+    ///
+    /// [`Child::stop_group`](crate::Child::stop_group) and its siblings reach all of a group that the child
+    /// leads. ^C at the terminal does not reach it.
     #[doc(alias = "setpgid")]
     pub fn process_group(&mut self, group: i32) -> &mut Self {
         self.group = Group::Of(group);

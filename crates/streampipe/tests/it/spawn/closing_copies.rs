@@ -170,7 +170,6 @@ fn beside_a_slow_start() {
         });
         let mut child = Command::new(format!("{directory}/quick")).spawn().expect("it starts");
         let read = child.stream().read(&mut [0]);
-        assert!(!slow.is_finished() || read.is_ok(), "{read:?}");
         assert_eq!(read.expect("the end, and not a holder"), 0);
         assert!(child.wait().expect("a status").success());
         slow.join().expect("a thread");
