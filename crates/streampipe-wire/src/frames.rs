@@ -17,9 +17,21 @@ pub struct Frame {
     /// What goes before the payload.
     pub header: Header,
     /// Which bytes of the message's payload follow the header.
+    ///
+    /// For a payload in one slice. In parts it can be longer than any slice, where a `usize` has 32 bits: then this is
+    /// beyond any slice, and [`first_byte`](Self::first_byte) says where the frame begins.
     pub bytes: Range<usize>,
     /// Which of the message's descriptors come with the frame.
     pub fds: Range<usize>,
+}
+
+impl Frame {
+    /// At which byte of the message's payload, of so many in all, the frame begins.
+    #[must_use]
+    #[inline]
+    pub const fn first_byte(&self, total: u64) -> u64 {
+        total - self.header.rest - self.header.length as u64
+    }
 }
 
 /// Cuts a message into frames: the encoder.
@@ -102,7 +114,7 @@ impl Iterator for Frames {
         };
         let frame = Frame {
             header,
-            bytes: self.bytes as usize..(self.bytes + length) as usize,
+            bytes: position(self.bytes)..position(self.bytes + length),
             fds: self.fds as usize..(self.fds + fds) as usize,
         };
         self.bytes += length;
@@ -110,4 +122,10 @@ impl Iterator for Frames {
         self.has_begun = true;
         Some(frame)
     }
+}
+
+/// The position as one in a slice.
+#[inline]
+fn position(at: u64) -> usize {
+    usize::try_from(at).unwrap_or(usize::MAX)
 }

@@ -38,6 +38,7 @@ fn check_all(mut frames: Frames, totals: Totals) -> Vec<u32> {
     while let Some(frame) = frames.next() {
         check(&frame.header, &mut sequence, &mut ledger, count == 0);
         assert_eq!((frame.bytes.start, frame.bytes.len()), (bytes, frame.header.length as usize));
+        assert_eq!(frame.first_byte(totals.bytes), frame.bytes.start as u64);
         assert_eq!((frame.fds.start, frame.fds.len()), (fds, frame.header.fds.into()));
         (bytes, fds, count) = (frame.bytes.end, frame.fds.end, count + 1);
         assert_eq!(frames.is_inside(), frame.header.has_more());

@@ -177,7 +177,7 @@ impl Partial {
     fn new(header: &Header, budget: &Budget) -> (Self, Result<(), RecvError>) {
         let bytes = u64::from(header.length).saturating_add(header.rest);
         let fds = header.rest_fds;
-        let (most_bytes, most_fds) = (budget.message_bytes, most_fds(fds, budget));
+        let (most_bytes, most_fds) = (most_bytes(budget), most_fds(fds, budget));
         let total = usize::try_from(bytes).ok().filter(|_| bytes <= most_bytes && fds <= most_fds);
         let told = match total {
             Some(_) => Ok(()),
@@ -214,6 +214,11 @@ impl Partial {
             self.fds.extend(fds);
         }
     }
+}
+
+/// How many bytes a message may have: no more than memory can be asked for at once.
+fn most_bytes(budget: &Budget) -> u64 {
+    budget.message_bytes.min(isize::MAX as u64)
 }
 
 /// How many descriptors a message may have: no more than the table can ever hold, whatever its limit is now.

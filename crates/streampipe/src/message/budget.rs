@@ -52,7 +52,8 @@ impl Budget {
         }
     }
 
-    /// Sets how many bytes the payload of a message may have; 128 MiB by default.
+    /// Sets how many bytes the payload of a message may have; 128 MiB by default, and never more than `isize::MAX`, which
+    /// is as much as memory can be asked for at once.
     #[must_use]
     pub const fn message_bytes(self, message_bytes: u64) -> Self {
         Self { message_bytes, ..self }

@@ -46,7 +46,7 @@ impl Core {
             if sending.is_none() {
                 let slice = slice_of(waiting);
                 // If it is small, it is taken whole or not at all.
-                let is_small = request.len() <= self.carrier.end.taken_whole();
+                let is_small = request.len() <= self.carrier.end.taken_whole() as u64;
                 let may_give_up = if is_small { waiting } else { slice };
                 match self.start_send(request, slice, may_give_up) {
                     Ok(started) => sending = Some(started),

@@ -142,21 +142,23 @@ pub(crate) struct Posting {
 #[derive(Debug)]
 struct Begun {
     header: Header,
-    bytes: Range<usize>,
+    /// Where its payload begins in the message's.
+    first_byte: u64,
     fds: Range<usize>,
     sent: usize,
 }
 
 impl Outbound<'_> {
-    pub(crate) fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.len()).sum()
+    /// How long the payload is: longer than memory, if its parts are the same bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.parts.iter().map(|part| part.len() as u64).sum()
     }
 }
 
 impl Posting {
     pub(super) fn new(message: &Outbound<'_>, carries: Carries, waiting: Waiting) -> Self {
         let fds = u32::try_from(message.fds.len()).unwrap_or(u32::MAX);
-        let totals = Totals { bytes: message.len() as u64, fds };
+        let totals = Totals { bytes: message.len(), fds };
         let frames = Frames::new(message.kind, message.id, totals);
         let gives_up = carries == Carries::Bytes && waiting != Waiting::Forever;
         let frames = if gives_up { frames.with_tail(TAIL) } else { frames };
@@ -180,7 +182,8 @@ impl Posting {
                 Some(frame) => frame,
                 None => match self.frames.next() {
                     Some(frame) => {
-                        Begun { header: frame.header, bytes: frame.bytes, fds: frame.fds, sent: 0 }
+                        let first_byte = frame.first_byte(message.len());
+                        Begun { header: frame.header, first_byte, fds: frame.fds, sent: 0 }
                     }
                     None => return Ok(()),
                 },
@@ -247,7 +250,7 @@ impl Posting {
 
 impl Begun {
     fn len(&self) -> usize {
-        HEADER_LEN + self.bytes.len()
+        HEADER_LEN + self.header.length as usize
     }
 
     fn send(
@@ -259,8 +262,8 @@ impl Begun {
     ) -> io::Result<usize> {
         let header = self.header.to_bytes();
         let unsent_header = &header[self.sent.min(HEADER_LEN)..];
-        let from = self.bytes.start + self.sent.saturating_sub(HEADER_LEN);
-        let payload = from..self.bytes.end;
+        let from = self.first_byte + self.sent.saturating_sub(HEADER_LEN) as u64;
+        let payload = from..self.first_byte + u64::from(self.header.length);
         let fds = if self.sent == 0 { &message.fds[self.fds.clone()] } else { &[] };
         if fds.is_empty() && self.len() <= SMALL {
             let small = &mut outgoing.small;
@@ -272,7 +275,9 @@ impl Begun {
             return carrier.send(&[IoSlice::new(small)], fds, waiting);
         }
         if let [payload_part] = message.parts {
-            let parts = [IoSlice::new(unsent_header), IoSlice::new(&payload_part[payload])];
+            // Within the one part, so within memory.
+            let payload = &payload_part[payload.start as usize..payload.end as usize];
+            let parts = [IoSlice::new(unsent_header), IoSlice::new(payload)];
             return carrier.send(&parts, fds, waiting);
         }
         if message.parts.len() < FEW {
@@ -302,13 +307,14 @@ fn placed(error: io::Error, first: usize) -> io::Error {
 /// The parts of the parts that make up this range of the whole.
 fn cut<'parts>(
     parts: &'parts [&'parts [u8]],
-    range: Range<usize>,
+    range: Range<u64>,
 ) -> impl Iterator<Item = &'parts [u8]> {
     let mut before = 0;
     parts.iter().filter_map(move |part| {
-        let start = range.start.clamp(before, before + part.len()) - before;
-        let end = range.end.clamp(before, before + part.len()) - before;
-        before += part.len();
+        let after = before + part.len() as u64;
+        let [start, end] =
+            [range.start, range.end].map(|at| (at.clamp(before, after) - before) as usize);
+        before = after;
         (start < end).then(|| &part[start..end])
     })
 }
@@ -411,5 +417,23 @@ impl Outgoing {
             });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With few bytes of memory, of which a payload has many copies.
+    #[test]
+    fn a_payload_longer_than_32_bits_can_say_is_cut_where_it_should_be() {
+        let large = vec![0; 1 << 28];
+        let mut parts = vec![&large[..]; 16];
+        parts.push(b"behind 4 GiB");
+        let message = Outbound { kind: Kind::Message, id: 0, parts: &parts, fds: &[] };
+        assert_eq!(message.len(), (1 << 32) + 12);
+        let behind: Vec<_> = cut(&parts, (1 << 32) - 1..(1 << 32) + 6).collect();
+        assert_eq!(behind, [&b"\0"[..], b"behind"]);
+        assert_eq!(cut(&parts, (1 << 32) + 12..(1 << 32) + 12).count(), 0);
     }
 }

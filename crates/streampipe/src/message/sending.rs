@@ -32,7 +32,7 @@ impl Core {
                 other => other,
             });
         }
-        if waiting == Waiting::Never && message.len() > self.send_room {
+        if waiting == Waiting::Never && message.len() > self.send_room as u64 {
             // There is never room for it at once: its first frames would only be in the way of others.
             return Err(SendReason::Full);
         }

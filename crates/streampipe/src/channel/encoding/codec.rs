@@ -67,7 +67,8 @@ pub(in crate::channel) fn encode<T: Serialize>(
     let Sent { fds, payloads, .. } = sent;
     done.map_err(told)?;
     let bytes = serializer.output.bytes;
-    let len = bytes.len() + payloads.iter().map(|(_, payload)| payload.len()).sum::<usize>();
+    let beside: u64 = payloads.iter().map(|(_, payload)| payload.len() as u64).sum();
+    let len = bytes.len() as u64 + beside;
     if tally.is_beyond(len) {
         return Err(Undecodable::new("more parts without bytes than a value may have".to_owned()));
     }

@@ -271,12 +271,23 @@ tests_of_engines! {
     fn the_largest_budget_and_the_largest_claim_take_no_memory() {
         for (kind, ours, hand) in Hand::pairs() {
             ours.set_budget(Budget::default().message_bytes(u64::MAX).message_fds(u32::MAX));
-            assert!(hand.put(&first(b"much", u64::MAX - 4, 16), &[]));
+            let most = isize::MAX as u64;
+            assert!(hand.put(&first(b"much", most - 4, 16), &[]));
             let received = ours.recv_timeout(SHORT);
             assert!(matches!(received, Err(RecvError::TimedOut)), "{kind}: {received:?}");
             assert!(hand.withdraw(0));
             assert!(hand.put_message(Kind::Message, 0, b"next", &[]));
             assert_eq!(ours.recv().expect("a message").bytes, b"next", "{kind}");
+            // More than any memory has is too large, whatever the budget says.
+            for claimed in [most + 1, u64::MAX] {
+                assert!(hand.put(&first(b"much", claimed - 4, 0), &[]));
+                let received = ours.recv();
+                let Err(RecvError::TooLarge(it)) = received else { panic!("{kind}: {received:?}") };
+                assert_eq!((it.bytes, it.most_bytes), (claimed, most), "{kind}");
+                let text = format!("message of {claimed} bytes exceeds the limit of {most}");
+                assert_eq!(it.to_string(), text);
+                assert!(hand.withdraw(0));
+            }
             ours.set_budget(Budget::default());
             assert!(hand.put(&first(b"much", u64::MAX - 4, u32::MAX), &[]));
             assert_eq!(too_large(ours.recv()), (u64::MAX, u32::MAX), "{kind}");

@@ -228,7 +228,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Bounded<'_, S> {
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
         let Bounds { tally, bytes, .. } = self.bounds;
         let _level = tally.enter().map_err(|bound| D::Error::custom(complain(bound)))?;
-        if tally.is_beyond(bytes) {
+        if tally.is_beyond(bytes as u64) {
             return Err(D::Error::custom(complain(
                 "more parts without bytes than a value may have",
             )));

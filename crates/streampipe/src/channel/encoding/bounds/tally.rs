@@ -40,8 +40,8 @@ impl Tally {
     }
 
     /// Whether there are more parts than so many bytes can have.
-    pub(in crate::channel::encoding) fn is_beyond(&self, bytes: usize) -> bool {
-        let bytes = (bytes as u64).saturating_mul(PARTS_PER_BYTE);
+    pub(in crate::channel::encoding) fn is_beyond(&self, bytes: u64) -> bool {
+        let bytes = bytes.saturating_mul(PARTS_PER_BYTE);
         self.parts.get() > bytes.saturating_add(FREE_PARTS)
     }
 }
