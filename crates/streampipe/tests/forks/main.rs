@@ -17,6 +17,8 @@ mod child;
 mod dying;
 /// A ring whose peer keeps to no rule.
 mod hostile;
+/// The longest timeouts, and no descriptor to open.
+mod long_timeouts;
 /// A sender of messages killed at any moment.
 mod messages;
 /// An end that is two pipes, across a fork.
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         .chain(zygote_end::TESTS)
         .chain(refused::TESTS)
         .chain(pipes::TESTS)
+        .chain(long_timeouts::TESTS)
         .chain(zygote_signals::TESTS)
         .chain(reviewed::TESTS)
         .chain(ring::TESTS)
