@@ -101,19 +101,24 @@ impl Consumer {
         if bytes > self.known() {
             return Err(Overrun { bytes, most: self.known() });
         }
+        Ok(self.advance(bytes, view))
+    }
+
+    #[inline]
+    fn advance<W: Word>(&mut self, bytes: u64, view: &View<'_, W>) -> Option<Sleep> {
         self.head = self.head.wrapping_add(bytes);
         view.own.head.store(self.head, Release);
         let untold = self.head.wrapping_sub(self.told);
         let must_look = self.head == self.tail || untold >= self.capacity / 8;
         // Possibly: it may have left that bed for another, and been told by nobody.
         if !must_look && self.sleeper(view).is_none() {
-            return Ok(None);
+            return None;
         }
         W::fence();
         // Really: whoever sleeps by a word that is not seen here sees this head.
         let woken = self.sleeper(view);
         self.told = self.head;
-        Ok(woken)
+        woken
     }
 
     /// Who waits for what was read since the last look.

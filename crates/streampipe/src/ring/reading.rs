@@ -56,29 +56,42 @@ impl Ring {
         taking: Taking,
     ) -> io::Result<Option<Received>> {
         let wanted: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        let Some((mut reader, available)) = self.open_reader(wanted as u64, line)? else {
+            self.tell_of_orphans(taking)?;
+            return Ok(None);
+        };
+        if available > 0 && reader.consumer.batches_left() > 0 {
+            drop(reader);
+            return self.try_read_with_batch(line, buffers, taking, wanted as u64);
+        }
+        if available == 0 {
+            // Nothing comes behind the end that could be told of.
+            self.tell_of_orphans(taking)?;
+        }
+        let len = self.copy_out(&mut reader, line, buffers, available)?;
+        Ok(Some(Received { len, full_len: len, ..Received::nothing() }))
+    }
+
+    /// The same where descriptors are on their way.
+    #[cold]
+    fn try_read_with_batch(
+        &self,
+        line: &Line<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        taking: Taking,
+        wanted: u64,
+    ) -> io::Result<Option<Received>> {
         let mut search = Search::default();
         loop {
+            // Closed when nothing is locked any more.
             let mut unwanted = Vec::new();
-            let Some((mut reader, available)) = self.open_reader(wanted as u64, line)? else {
-                self.tell_of_orphans(taking)?;
+            let Some((mut reader, available)) = self.open_reader(wanted, line)? else {
                 return Ok(None);
             };
-            if available == 0 {
-                // Nothing comes behind the end that could be told of.
-                self.tell_of_orphans(taking)?;
-            }
-            let mut most = available;
-            let mut came = Came::default();
-            if most > 0 && reader.consumer.batches_left() > 0 {
-                let met =
-                    self.meet_batch(&mut reader, line, taking, most, &mut search, &mut unwanted);
-                match met? {
-                    Some(met) => (came, most) = met,
-                    None => continue,
-                }
-            }
+            let met =
+                self.meet_batch(&mut reader, line, taking, available, &mut search, &mut unwanted)?;
+            let Some((Came { fds, lost }, most)) = met else { continue };
             let len = self.copy_out(&mut reader, line, buffers, most)?;
-            let Came { fds, lost } = came;
             return Ok(Some(Received { len, full_len: len, fds, fds_lost: lost, sender: None }));
         }
     }
@@ -149,9 +162,8 @@ impl Ring {
                 let len = rest.len().min(most.min(PIECE) as usize);
                 let (piece, behind) = rest.split_at_mut(len);
                 self.region.read(self.owner.other(), reader.consumer.head(), piece);
-                match self.release(reader, len as u64, line) {
-                    Err(_) if copied > 0 => return Ok(copied),
-                    released => released?,
+                if let Err(error) = self.release(reader, len as u64, line) {
+                    return if copied > 0 { Ok(copied) } else { Err(error) };
                 }
                 rest = behind;
                 copied += len;
