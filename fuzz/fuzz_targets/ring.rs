@@ -103,7 +103,9 @@ impl<'region> Victim<'region> {
                 let some = number % (available + 1);
                 let mut bytes = vec![0; some as usize];
                 self.region.read(Owner::Second, self.consumer.head(), &mut bytes);
-                let _ = self.consumer.release(some, &view);
+                let _ = self.consumer.release(some, &view).expect("no more than is there");
+                let more = self.consumer.known() + 1;
+                self.consumer.release(more, &view).expect_err("more than is there");
                 self.read = self.read.wrapping_add(some);
                 assert_eq!(view.own.head.load(Relaxed), self.read);
             }
@@ -132,7 +134,9 @@ impl<'region> Victim<'region> {
                 assert_eq!(space, free(self));
                 let some = wanted.min(space);
                 self.region.write(Owner::First, self.producer.tail(), &vec![7; some as usize]);
-                let _ = self.producer.publish(some, &view);
+                let _ = self.producer.publish(some, &view).expect("no more than is free");
+                let more = self.producer.free() + 1;
+                self.producer.publish(more, &view).expect_err("more than is free");
                 self.written = self.written.wrapping_add(some);
                 assert_eq!(view.own.tail.load(Relaxed), self.written);
             }
@@ -145,9 +149,10 @@ impl<'region> Victim<'region> {
         let view = self.view();
         if self.consumer.batches_left() > 0 {
             let taken = self.consumer.taken();
-            self.consumer.note_taken(&view);
+            self.consumer.note_handed(&view);
             assert_eq!(self.consumer.taken(), taken.wrapping_add(1));
         }
+        assert_ne!(self.producer.begin_note(&view), 0);
         self.producer.note_batch(&view);
     }
 
@@ -168,10 +173,15 @@ impl<'region> Victim<'region> {
         let view = self.view();
         let outlook = Outlook::of(&view);
         let _ = (outlook.has_ended_since(&view), outlook.has_closed_since(&view), closings(&view));
-        let _ = (view.is_reader_due(), view.is_writer_due(CAPACITY as u64), view.is_all_read());
+        let _ = (
+            view.is_reader_due(),
+            view.is_writer_due(CAPACITY as u64),
+            view.is_all_read(Some(number)),
+        );
         let _ = (view.has_written_beyond(number), view.is_on_one_processor());
         let _ = (view.is_on_two_processors(), self.consumer.is_batch_due(&view));
-        let _ = self.consumer.is_left_behind(&view);
+        let _ = (self.consumer.is_left_behind(&view), self.producer.is_left_behind(&view));
+        let _ = self.consumer.is_next_lost();
         let _ = self.consumer.next_mark(&view);
         let _ = (Sleepers::of(&view.peer), Half::Reading.is_ended(&view.peer));
         match number % 64 {
@@ -197,7 +207,7 @@ impl<'region> Victim<'region> {
     }
 }
 
-fn each_word(control: &Control) -> [&AtomicU64; 12] {
+fn each_word(control: &Control) -> [&AtomicU64; 14] {
     [
         &control.written.tail,
         &control.read.head,
@@ -211,6 +221,8 @@ fn each_word(control: &Control) -> [&AtomicU64; 12] {
         &control.superblock.magic,
         &control.superblock.capacity,
         &control.marks.0[0],
+        &control.written.notes,
+        &control.read.handed,
     ]
 }
 
@@ -218,8 +230,10 @@ fn words(control: &Control) -> Words<'_, AtomicU64> {
     Words {
         tail: &control.written.tail,
         batches: &control.written.batches,
+        notes: &control.written.notes,
         head: &control.read.head,
         taken: &control.read.taken,
+        handed: &control.read.handed,
         ended: &control.over.ended,
         closings: &control.over.closings,
         data_arm: &control.data_arm.0,

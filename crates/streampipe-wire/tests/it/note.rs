@@ -1,6 +1,6 @@
 //! A note's bytes, written out by hand, and what is none.
 
-use streampipe_wire::{BadNote, MAX_FDS, NOTE_LEN, Note};
+use streampipe_wire::{BadNote, MAX_FDS, NOTE_LEN, Note, NumberedNote};
 
 /// A note of each kind, and its bytes.
 const GOLDEN: [(Note, [u8; 16]); 4] = [
@@ -114,4 +114,35 @@ fn what_is_no_note_is_told_in_bytes() {
     assert_eq!(error, BadNote { bytes: [0xab; NOTE_LEN] });
     let text = format!("what came over the lifeline is no note: [{}ab]", "ab, ".repeat(15));
     assert_eq!(error.to_string(), text);
+}
+
+#[test]
+fn a_number_is_two_bytes_of_a_note_with_descriptors() {
+    let note = Note::Fds { count: 2, at: 0x11 };
+    let golden = [b'R', 1, 1, 2, 0xcd, 0xab, 0, 0, 0x11, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(note.numbered(0xabcd).to_bytes(), golden);
+    for number in [0, 1, 0xabcd, u16::MAX] {
+        let bytes = note.numbered(number).to_bytes();
+        assert_eq!(NumberedNote::from_bytes(bytes), Ok(NumberedNote { note, number }));
+        // Whoever knows no numbers sees none but 0.
+        assert_eq!(Note::from_bytes(bytes).is_ok(), number == 0);
+    }
+}
+
+#[test]
+fn no_other_note_has_a_number() {
+    for (note, golden) in GOLDEN {
+        assert_eq!(NumberedNote::from_bytes(golden), Ok(note.numbered(0)));
+        let may = matches!(note, Note::Fds { .. });
+        for at in 4..8 {
+            let mut bytes = golden;
+            bytes[at] = 1;
+            let read = NumberedNote::from_bytes(bytes);
+            assert_eq!(read.is_ok(), may && at < 6, "{note:?}, byte {at}");
+            match read {
+                Ok(numbered) => assert_eq!(numbered.to_bytes(), bytes),
+                Err(bad) => assert_eq!(bad, BadNote { bytes }),
+            }
+        }
+    }
 }

@@ -10,6 +10,8 @@ mod mapping;
 mod stepping;
 #[path = "../it/support.rs"]
 mod support;
+#[path = "../../../streampipe-sys/tests/shared/unbacked.rs"]
+mod unbacked;
 
 /// What each side holds, and what the parent learns of the child.
 mod child;
@@ -35,6 +37,8 @@ mod stepped;
 mod storm;
 /// A process that goes on for one that was killed.
 mod takeover;
+/// A caller's buffer that cannot be had.
+mod unbacked_memory;
 /// A fork server and its workers.
 mod zygote;
 /// Everybody who waits for a zygote is told when it is gone.
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         .chain(dying::TESTS)
         .chain(stepped::TESTS)
         .chain(takeover::TESTS)
+        .chain(unbacked_memory::TESTS)
         .copied()
         .collect();
     for (name, body) in &tests {
