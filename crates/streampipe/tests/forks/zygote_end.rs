@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, set_child_subreaper};
 use streampipe::{StatusUnavailable, Stream, Worker, Zygote};
@@ -37,16 +37,17 @@ fn send(id: u32, signal: Signal) {
     kill_process(id, signal).expect("it is there");
 }
 
-/// Waits until each thread besides the first one sleeps.
+/// Waits until each thread besides the first one sleeps, for a few seconds at most.
 ///
 /// One that has not come to its wait yet is told, too; then it is just no proof.
 fn until_all_sleep() {
+    let deadline = Instant::now() + HANG / 2;
     let own = rustix::process::getpid().as_raw_nonzero().to_string();
     let sleeps = |task: &std::fs::DirEntry| {
         let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
         stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('S'))
     };
-    loop {
+    while Instant::now() < deadline {
         let tasks = std::fs::read_dir("/proc/self/task").expect("/proc is mounted");
         let others: Vec<_> =
             tasks.flatten().filter(|task| task.file_name() != own.as_str()).collect();
