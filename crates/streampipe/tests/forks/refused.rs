@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use rustix::process::{WaitId, WaitIdOptions, waitid};
+use streampipe::join::{Ending, Join};
 use streampipe::{Stream, Zygote, fork};
 
 use super::child::forked;
@@ -13,6 +14,7 @@ use crate::support;
 pub(crate) const TESTS: &[crate::Test] = &[
     ("a_refused_pidfd_open_is_an_error_that_leaves_nothing", refused_pidfd_open),
     ("a_question_that_could_not_be_sent_costs_no_zygote", failed_question),
+    ("joined_programs_get_a_passed_on_signal_without_pidfd_send_signal", passed_on),
     ("a_kernel_that_cannot_wait_by_pidfd_waits_by_number", waits_by_number),
 ];
 
@@ -77,6 +79,27 @@ fn failed_question() {
     assert!(matches!(error.raw_os_error(), Some(12 | 105)), "{error}");
     let mut worker = zygote.fork().expect("and again");
     assert_eq!(worker.wait().expect("a status").code(), Some(7));
+}
+
+fn passed_on() {
+    let runs: [&[&str]; 2] = [
+        &["-e", "inject=pidfd_send_signal:error=EPERM"],
+        &["-e", "inject=pidfd_send_signal:error=ENOSYS"],
+    ];
+    if !is_behind_strace("joined_programs_get_a_passed_on_signal_without_pidfd_send_signal", &runs)
+    {
+        return;
+    }
+    let sh = |script: &str| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", script]);
+        command
+    };
+    let (left, right) = (sh("kill -TERM $PPID; exec sleep 100"), sh("exec sleep 100"));
+    let outcome = Join::new(left, right).relay_signals().run().expect("both end");
+    for ended in [outcome.left, outcome.right] {
+        assert!(matches!(ended.how, Ending::Signaled { signal: 15, .. }), "{ended:?}");
+    }
 }
 
 fn waits_by_number() {
