@@ -7,6 +7,9 @@ use super::assembly::Arrived;
 use super::incoming::Incoming;
 use super::{Budget, RecvError};
 
+/// For how many messages a queue that is empty keeps room.
+const ROOM_KEPT: usize = 256;
+
 /// What somebody waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Want {
@@ -106,6 +109,11 @@ impl Mail {
             }
         }?;
         self.taken = self.taken.wrapping_add(1);
+        for queue in [&mut self.messages, &mut self.requests] {
+            if queue.is_empty() {
+                queue.shrink_to(ROOM_KEPT);
+            }
+        }
         self.queued_bytes -= taken.bytes.len() as u64;
         self.queued_fds -= taken.fds.len() as u64;
         self.hand_over(&taken);

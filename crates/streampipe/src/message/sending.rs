@@ -21,6 +21,9 @@ const BESIDE: Duration = Duration::from_millis(10);
 /// How many callers can be waiting to be told. Who asks more than that and reads nothing is not told.
 const REGRETS: usize = 65_536;
 
+/// For how many room is kept when all have been told.
+const REGRETS_KEPT: usize = 1024;
+
 /// What a channel does to send.
 impl Core {
     /// Sends a whole message, or nothing of it.
@@ -113,8 +116,7 @@ impl Core {
             if outgoing.has_unfinished() {
                 return false;
             }
-            loop {
-                let Some(id) = self.regrets().pop() else { break };
+            while let Some(id) = self.next_regret() {
                 let message = Outbound { kind: Kind::NoAnswer, id, parts: &[], fds: &[] };
                 let mut posting = Posting::new(&message, self.carrier.carries, Waiting::Never);
                 let sent = posting.advance(&self.carrier, &mut outgoing, &message, Waiting::Never);
@@ -127,6 +129,15 @@ impl Core {
             }
         }
         true
+    }
+
+    fn next_regret(&self) -> Option<u64> {
+        let mut regrets = self.regrets();
+        let id = regrets.pop();
+        if regrets.is_empty() {
+            regrets.shrink_to(REGRETS_KEPT);
+        }
+        id
     }
 
     pub(super) fn regrets(&self) -> MutexGuard<'_, Vec<u64>> {

@@ -4,7 +4,7 @@ use std::thread;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use streampipe::{Bytes, Channel, RawChannel, SeqPacket, Stream};
+use streampipe::{Budget, Bytes, Channel, RawChannel, SeqPacket, Stream};
 
 use crate::support::tests_alone;
 use crate::{ALLOCATOR, allocations};
@@ -95,6 +95,25 @@ tests_alone! {
             let left = ALLOCATOR.bytes().saturating_sub(before);
             assert!(left <= 2 * LITTLE, "100 small values later {left} bytes are kept");
         }
+    }
+
+    fn a_queue_that_was_long_gives_its_room_back() {
+        const MANY: usize = 50_000;
+        let (ours, theirs) = RawChannel::pair().expect("a pair");
+        ours.set_budget(Budget::default().queued_messages(2 * MANY as u32));
+        let ((), left) = left_by(|| {
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    (0..MANY).for_each(|_| theirs.send(b"", &[]).expect("room"));
+                    let request = theirs.recv_request().expect("a request");
+                    request.answer(b"", &[]).expect("room");
+                });
+                // What is no answer waits in the channel.
+                ours.call(b"", &[]).expect("an answer");
+            });
+            (0..MANY).for_each(|_| drop(ours.try_recv().expect("one that waited")));
+        });
+        assert!(left <= 2 * LITTLE, "the queue keeps {left} bytes");
     }
 
     fn large_messages_in_steady_use_allocate_nothing() {

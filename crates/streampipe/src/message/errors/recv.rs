@@ -69,7 +69,7 @@ pub enum RecvError {
     /// A descriptor that the [`FdPolicy`](crate::FdPolicy) does not accept, with the descriptor in it. The rest of the
     /// message was dropped.
     WrongFd(WrongFd),
-    /// A message that is no value of the type that was expected. It was dropped.
+    /// A message that is no value of the type that was expected, or a type that cannot be received. It was dropped.
     #[cfg(feature = "serde")]
     Undecodable(crate::Undecodable),
     /// Messages wait that nobody takes: those of this kind cannot be reached until somebody does.

@@ -39,7 +39,7 @@ pub enum SendReason {
     Closed,
     /// The peer's process has ended, and somebody else holds its end.
     PeerGone(PeerGone),
-    /// A value that cannot be encoded: too deep, or with something in it that does not travel.
+    /// A value that cannot be encoded: too deep, with something in it that does not travel, or with a field left out.
     #[cfg(feature = "serde")]
     Unencodable(crate::Undecodable),
     /// The peer refuses descriptors (`EPERM`).
