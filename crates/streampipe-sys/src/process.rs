@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
 
 use crate::fd::lift;
@@ -245,12 +245,13 @@ pub fn group_of(pid: i32) -> io::Result<i32> {
     if group < 0 { Err(io::Error::last_os_error()) } else { Ok(group) }
 }
 
-/// Waits by the pidfd, and by the number where the kernel cannot (`EINVAL` before Linux 5.4).
+/// Waits by the pidfd, and by the number where the kernel cannot (`EINVAL` before Linux 5.4) or a filter refuses it
+/// (`ENOSYS`, `EPERM`: the kernel itself answers neither).
 fn wait_with(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> io::Result<Option<WaitIdStatus>> {
     use rustix::process::waitid;
 
     match retry_on_intr(|| waitid(WaitId::PidFd(pidfd), options)) {
-        Err(rustix::io::Errno::INVAL) => {}
+        Err(Errno::INVAL | Errno::NOSYS | Errno::PERM) => {}
         ended => return Ok(ended?),
     }
     let pid = number_of(pidfd)?;

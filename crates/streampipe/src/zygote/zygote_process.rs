@@ -110,7 +110,7 @@ impl Zygote {
                     self.control.forget(serial);
                     return Err(io::Error::from_raw_os_error(numbers::EMFILE));
                 };
-                let stream = Stream::try_from(end).map_err(|_| mistaken())?;
+                let stream = Stream::try_from(end).map_err(io::Error::from)?;
                 Ok(Worker::new(Arc::clone(&self.control), stream, serial, pid, pidfd))
             }
             Reply::Failed(errno) => Err(io::Error::from_raw_os_error(errno)),
