@@ -202,8 +202,9 @@ impl<'tally, S> Compound<'tally, S> {
     fn complete<E: Error>(self) -> Result<S, E> {
         let Self { name, claimed, given, .. } = self;
         if given != claimed {
-            let why = format_args!("{name} said that it has {claimed} parts, and has {given}");
-            return Err(unsayable(why));
+            return Err(unsayable(format_args!(
+                "{name} said that it has {claimed} parts, and has {given}"
+            )));
         }
         Ok(self.inner)
     }
