@@ -120,6 +120,9 @@ macro_rules! calls {
         fn numbers(call: &str) -> &'static [u32] {
             match call {
                 $($name => const { &[$(libc::$number as u32),+] },)*
+                // With times of 32 bits, and of 64: the same number on all such processors.
+                "ppoll" if cfg!(target_pointer_width = "32") => const { &[libc::SYS_ppoll as u32, 414] },
+                "ppoll" => const { &[libc::SYS_ppoll as u32] },
                 _ => panic!("{call} is not in the list of calls in confine.rs"),
             }
         }

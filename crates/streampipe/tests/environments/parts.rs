@@ -1,15 +1,18 @@
 //! What children of the probe do: this program again.
 
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use streampipe::{Channel, Command, Fd, Stream};
 
 /// Says which part a child plays.
 pub(crate) const PART: &str = "STREAMPIPE_PROBE_PART";
+
+/// The emulator that a part runs in, if there is one.
+pub(crate) const AROUND: &str = "STREAMPIPE_PROBE_AROUND_PARTS";
 
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Question {
@@ -27,8 +30,10 @@ pub(crate) struct Answer {
 pub(crate) fn part(name: &str) -> Command {
     // Not `current_exe`, which asks `/proc`.
     let program = std::env::var_os(crate::probe::PROGRAM).expect("who started the probe said it");
-    let mut command = Command::new(program);
-    command.env(PART, name);
+    let mut words: Vec<OsString> = std::env::var_os(AROUND).into_iter().collect();
+    words.push(program);
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).env(PART, name);
     command
 }
 
@@ -61,11 +66,4 @@ fn answer(question: Question) -> Answer {
     let mut bytes = [0; 6];
     let _ = input.read_exact(&mut bytes).and_then(|()| input.write_all(&bytes));
     Answer { length: question.text.len(), output: Fd::from(OwnedFd::from(input)) }
-}
-
-/// The command of this build, if it was built: the other tests' business, which is why it may be missing.
-pub(crate) fn built_command() -> Option<PathBuf> {
-    let this = PathBuf::from(std::env::var_os(crate::probe::PROGRAM)?);
-    let command = this.parent()?.parent()?.join("streampipe");
-    command.is_file().then_some(command)
 }

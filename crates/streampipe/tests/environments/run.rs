@@ -4,16 +4,19 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
 
+use crate::calls;
 use crate::confine;
+use crate::parts::AROUND;
 use crate::probe::{INSIDE, PROGRAM};
-use crate::steps::STEPS;
+use crate::steps::{COMMAND, STEPS};
 use crate::worlds::{self, World};
 
 /// The argument that makes this program install a filter, and then be the rest of its arguments.
@@ -24,48 +27,97 @@ pub(crate) fn all() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let filter = args.iter().find(|arg| !arg.starts_with('-')).map_or("", String::as_str);
     let has = |option: &str| args.iter().any(|arg| arg == option);
-    let chosen = worlds::all().into_iter().filter(|world| world.name.contains(filter));
-    let (worlds, ignored): (Vec<World>, Vec<World>) =
-        chosen.partition(|world| match (has("--ignored"), has("--include-ignored")) {
+    let chosen = tests().into_iter().filter(|test| test.name().contains(filter));
+    let (tests, others): (Vec<Test>, Vec<Test>) =
+        chosen.partition(|test| match (has("--ignored"), has("--include-ignored")) {
             (_, true) => true,
-            (only, false) => world.ignored.is_some() == only,
+            (only, false) => test.ignored().is_some() == only,
         });
-    for world in ignored.iter().filter(|world| world.ignored.is_some()) {
-        say(&format!("ignored: {}: {}\n", world.name, world.ignored.unwrap_or_default()));
-    }
-    if args.iter().any(|arg| arg == "--list") {
-        worlds.iter().for_each(|world| say(&format!("{}: test\n", world.name)));
+    if has("--list") {
+        tests.iter().for_each(|test| say(&format!("{}: test\n", test.name())));
         return ExitCode::SUCCESS;
     }
-    say(&format!("\nrunning {} tests\n", worlds.len()));
-    let (count, failed) = (worlds.len(), Mutex::new(0));
-    let queue = Mutex::new(worlds.into_iter());
+    say(&format!("\nrunning {} tests\n", tests.len()));
+    for test in &others {
+        if let Some(why) = test.ignored() {
+            say(&format!("test {} ... ignored, {why}\n", test.name()));
+        }
+    }
+    if built_command().is_none() {
+        say(
+            "skipped: the command: it is not built, or its sources have changed since (cargo build)\n",
+        );
+    }
+    let count = tests.len();
+    let failed = run(tests);
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    say(&format!(
+        "\ntest result: {verdict}. {} passed; {failed} failed; {} ignored; 0 measured; 0 filtered out\n\n",
+        count - failed,
+        others.len()
+    ));
+    ExitCode::from(u8::from(failed > 0))
+}
+
+/// An environment, or what is said of all of them.
+enum Test {
+    In(Box<World>),
+    Table,
+}
+
+fn tests() -> Vec<Test> {
+    [Test::Table]
+        .into_iter()
+        .chain(worlds::all().into_iter().map(|world| Test::In(Box::new(world))))
+        .collect()
+}
+
+impl Test {
+    fn name(&self) -> &str {
+        match self {
+            Self::In(world) => &world.name,
+            Self::Table => "PLATFORM.md has a row for each call",
+        }
+    }
+
+    fn ignored(&self) -> Option<&'static str> {
+        match self {
+            Self::In(world) => world.ignored,
+            Self::Table => None,
+        }
+    }
+
+    fn verdict(&self) -> Result<Verdict, String> {
+        match self {
+            Self::In(world) => judged(world),
+            Self::Table => calls::compare_with_the_document().map(|()| Verdict::AsExpected),
+        }
+    }
+}
+
+/// Runs them, as many at once as there are processors; how many failed.
+fn run(tests: Vec<Test>) -> usize {
+    let failed = Mutex::new(0);
+    let queue = Mutex::new(tests.into_iter());
     let next = || queue.lock().expect("nobody panicked").next();
     let work = || {
-        while let Some(world) = next() {
-            let verdict = judged(&world);
-            if verdict.is_err() {
-                *failed.lock().expect("nobody panicked") += 1;
-            }
-            say(&match verdict {
-                Ok(Verdict::AsExpected) => format!("test {} ... ok\n", world.name),
+        while let Some(test) = next() {
+            let name = test.name();
+            say(&match test.verdict() {
+                Ok(Verdict::AsExpected) => format!("test {name} ... ok\n"),
                 Ok(Verdict::Skipped(why)) => {
-                    format!("skipped: {}: {why}\ntest {} ... ok\n", world.name, world.name)
+                    format!("skipped: {name}: {why}\ntest {name} ... ok\n")
                 }
-                Err(text) => format!("test {} ... FAILED\n{text}\n", world.name),
+                Err(text) => {
+                    *failed.lock().expect("nobody panicked") += 1;
+                    format!("test {name} ... FAILED\n{text}\n")
+                }
             });
         }
     };
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| (0..processors).for_each(|_| drop(scope.spawn(work))));
-    let failed = *failed.lock().expect("nobody panicked");
-    let verdict = if failed == 0 { "ok" } else { "FAILED" };
-    say(&format!(
-        "\ntest result: {verdict}. {} passed; {failed} failed; {} ignored; 0 measured; 0 filtered out\n\n",
-        count - failed,
-        ignored.len()
-    ));
-    ExitCode::from(u8::from(failed > 0))
+    failed.into_inner().expect("nobody panicked")
 }
 
 fn say(text: &str) {
@@ -82,8 +134,14 @@ fn judged(world: &World) -> Result<Verdict, String> {
     if let Some(why) = why_not(&world.around) {
         return Ok(Verdict::Skipped(why));
     }
-    let ran = Ran::of(world).map_err(|error| format!("the probe does not start: {error}"))?;
-    let wrong = ran.compared(world);
+    let failed = |error: io::Error| format!("the probe does not start: {error}");
+    let ran = Ran::of(world).map_err(failed)?;
+    let mut wrong = ran.compared(world);
+    if let Some(log) = &world.trace {
+        let log = std::fs::read_to_string(log.path()).map_err(failed)?;
+        let program = std::env::current_exe().map_err(failed)?;
+        wrong.extend(calls::strangers(&log, &program));
+    }
     if std::env::var_os("PROBE_WORDS").is_some() {
         say(&format!("{}:\n{}\n", world.name, ran.words));
     }
@@ -188,6 +246,8 @@ fn command(world: &World) -> io::Result<Command> {
     }
     command.args(&world.around).arg(&this);
     command.env(PROGRAM, this).env(INSIDE, world.inside.word());
+    command.envs(built_command().map(|path| (COMMAND, path)));
+    command.envs(world.around_parts.iter().map(|emulator| (AROUND, emulator)));
     command.stdin(Stdio::null()).process_group(0);
     Ok(command)
 }
@@ -237,4 +297,26 @@ fn ended(child: &mut Child, limit: Duration) -> io::Result<Option<std::process::
     let _ = rustix::process::kill_process_group(pid, Signal::KILL);
     let status = child.wait()?;
     Ok(in_time.then_some(status))
+}
+
+/// The command of this build, if it is there: other tests are for it, so it may be missing, or of an earlier build.
+fn built_command() -> Option<PathBuf> {
+    let this = std::env::current_exe().ok()?;
+    let command = this.parent()?.parent()?.join("streampipe");
+    let built = command.metadata().ok()?.modified().ok()?;
+    let crates = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let names =
+        ["streampipe", "streampipe-cli", "streampipe-ring", "streampipe-sys", "streampipe-wire"];
+    let newest = names.iter().filter_map(|name| newest_in(&crates.join(name).join("src"))).max()?;
+    (newest <= built).then_some(command)
+}
+
+/// When the youngest file in this folder, or in those in it, was written.
+fn newest_in(folder: &Path) -> Option<SystemTime> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let written = entries.filter_map(|entry| {
+        let path = entry.path();
+        if path.is_dir() { newest_in(&path) } else { entry.metadata().ok()?.modified().ok() }
+    });
+    written.max()
 }

@@ -74,6 +74,9 @@ pub(crate) const STEPS: &[Step] = &[
     ("the command", |_| the_command()),
 ];
 
+/// Names the command.
+pub(crate) const COMMAND: &str = "STREAMPIPE_PROBE_COMMAND";
+
 /// How long what is bounded may take: far longer than any of it does.
 const LONG: Duration = Duration::from_secs(30);
 
@@ -227,8 +230,9 @@ fn signal() -> Outcome {
 }
 
 fn stop() -> Outcome {
-    let status = cat_on_its_number().spawn()?.stop()?;
-    succeeds(status)?;
+    // It has all the time that its start may take here.
+    let patient = StopSchedule::new().after_close(LONG);
+    succeeds(cat_on_its_number().spawn()?.stop_with(patient)?)?;
     // One that does not read: it needs the signals.
     let at_once = StopSchedule::new().after_close(Duration::ZERO);
     let status = Command::new("sleep").arg("1000").spawn()?.stop_with(at_once)?;
@@ -337,9 +341,9 @@ async fn in_tasks() -> Outcome {
     succeeds(child.wait().await?)
 }
 
-/// `streampipe join`, if it was built beside this test.
+/// `streampipe join`, if it was built beside this test; if not, the harness has said so.
 fn the_command() -> Outcome {
-    let Some(command) = crate::parts::built_command() else { return Ok(()) };
+    let Some(command) = std::env::var_os(COMMAND) else { return Ok(()) };
     let mut join = Command::new(command);
     join.args(["join", "--timeout", "30s", "--", "sh", "-c"]);
     join.args(["echo word; exec 1>&-; read answer; echo \"$answer\" >&2", "::", "cat"]);
