@@ -218,7 +218,8 @@ impl End {
         let process = process.map(|watch| (watch.pidfd(), Interest::Readable));
         let read_pipe = self.read_pipe.as_ref().filter(|_| interests.contains(&Interest::Readable));
         let bell = read_pipe.and_then(|pipe| pipe.bell());
-        let in_slices = writes || (read_pipe.is_some() && bell.is_none());
+        // Nor does a shutdown in this process ring for a poll of a ring's lifeline.
+        let in_slices = writes || is_ring || (read_pipe.is_some() && bell.is_none());
         let again = match life {
             Some(Life::Closing(until)) => Some(until),
             Some(Life::Gone) => Some(Instant::now()),

@@ -332,18 +332,25 @@ impl Read for &Stream {
         let mut bytes = held.map_or_else(Vec::new, Held::into_bytes);
         let before = bytes.len();
         let read = Rest::new(&self.end).read_to_end(&mut bytes).map(|more| before + more);
-        let text_len = match std::str::from_utf8(&bytes) {
-            Ok(text) => text.len(),
-            // Of what had come when time was up, the last character may be cut.
-            Err(error) if read.is_err() && error.error_len().is_none() => error.valid_up_to(),
+        let text = match String::from_utf8(bytes) {
+            Ok(text) => text,
             Err(error) => {
-                self.end.put_back(bytes);
-                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                let (wrong, mut bytes) = (error.utf8_error(), error.into_bytes());
+                // Of what had come when time was up, the last character may be cut.
+                let is_cut = read.is_err() && wrong.error_len().is_none();
+                let text_len = if is_cut { wrong.valid_up_to() } else { 0 };
+                self.end.put_back(bytes.split_off(text_len));
+                if !is_cut {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, wrong));
+                }
+                String::from_utf8(bytes).unwrap_or_default()
             }
         };
-        let rest = bytes.split_off(text_len);
-        all.push_str(&String::from_utf8(bytes).unwrap_or_default());
-        self.end.put_back(rest);
+        if all.is_empty() {
+            *all = text
+        } else {
+            all.push_str(&text)
+        }
         read
     }
 }

@@ -116,19 +116,25 @@ tests_of_engines! {
     }
 
     fn a_relay_that_waits_ends_when_its_end_is_shut_down() {
-        let ((a, left), (right, b)) = (pair().unwrap(), pair().unwrap());
-        let both = Barrier::new(2);
-        thread::scope(|scope| {
-            let relay = scope.spawn(|| {
+        // Many times, for it is a matter of moments.
+        for _ in 0..50 {
+            let ((a, left), (right, b)) = (pair().unwrap(), pair().unwrap());
+            let both = Barrier::new(2);
+            thread::scope(|scope| {
+                let relay = scope.spawn(|| {
+                    both.wait();
+                    copy_both(&left, &right)
+                });
                 both.wait();
-                copy_both(&left, &right)
+                // It has begun.
+                (&a).write_all(b"x").unwrap();
+                (&b).read_exact(&mut [0]).unwrap();
+                left.shutdown(Shutdown::Both).unwrap();
+                right.shutdown(Shutdown::Both).unwrap();
+                relay.join().unwrap().unwrap();
             });
-            both.wait();
-            left.shutdown(Shutdown::Both).unwrap();
-            right.shutdown(Shutdown::Both).unwrap();
-            relay.join().unwrap().unwrap();
-        });
-        drop((a, b));
+            drop((a, b));
+        }
     }
 }
 
