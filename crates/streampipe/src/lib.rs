@@ -106,7 +106,7 @@ pub use process::{
 pub use relay::{CopyError, copy_both, copy_both_timeout};
 pub use ring::{Builder, Engine, Poisoned, Readable, Reserved, Wait};
 pub use spawn::{Command, Inheritable, Resource, SpawnError, SpawnStep, Stdio, UnreadableCommand};
-pub use streampipe_ring::Corrupt;
+pub use streampipe_ring::{Corrupt, Overrun};
 pub use streampipe_sys::region::Trusted;
 pub use streampipe_wire::{BadNote, Malformed, Torn};
 pub use zygote::{Death, Deaths, Worker, Zygote};

@@ -11,8 +11,8 @@ use std::{fmt, fs};
 use streampipe::join::Join;
 use streampipe::{
     BadNote, CallError, Channel, Command, ConvertError, CopyError, Corrupt, Family, FdError,
-    FdPolicy, FdRule, ForkRefused, Malformed, NoHello, NotInherited, PacketError, PeerGone,
-    Poisoned, RawChannel, RecvError, RefusedFd, SendError, SendReason, SpawnError,
+    FdPolicy, FdRule, ForkRefused, Malformed, NoHello, NotInherited, Overrun, PacketError,
+    PeerGone, Poisoned, RawChannel, RecvError, RefusedFd, SendError, SendReason, SpawnError,
     StatusUnavailable, Stream, Torn, Type, Undecodable, UnreadableCommand, UnsupportedPair,
     WrongFd, channel, is_disconnected,
 };
@@ -156,6 +156,7 @@ fn bad_note() -> BadNote {
 fn samples() -> Vec<(&'static str, AnyError)> {
     let system = || io::Error::from_raw_os_error(105);
     let corrupt = Corrupt::Head { claimed: 1, possible: (2, 3) };
+    let overrun = Overrun { bytes: 2, most: 1 };
     let join = Join::new(
         std::process::Command::new("true"),
         std::process::Command::new("no-such-program"),
@@ -176,10 +177,12 @@ fn samples() -> Vec<(&'static str, AnyError)> {
         ("Malformed", Box::new(malformed())),
         ("NoHello", Box::new(NoHello::Ended)),
         ("NotInherited", Box::new(NotInherited::System { errno: 24 })),
+        ("Overrun", Box::new(overrun)),
         ("PacketError", Box::new(PacketError::Empty)),
         ("PeerGone", Box::new(peer_gone())),
         ("Poisoned", Box::new(Poisoned::Position(corrupt))),
         ("Poisoned", Box::new(Poisoned::Note(bad_note()))),
+        ("Poisoned", Box::new(Poisoned::Step(overrun))),
         ("RecvError", Box::new(RecvError::Io(layered()))),
         ("RecvError", Box::new(RecvError::Malformed(malformed()))),
         ("RecvError", Box::new(RecvError::PeerGone(peer_gone()))),
