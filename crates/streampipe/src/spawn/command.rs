@@ -411,7 +411,7 @@ impl Command {
     /// Says that the child is not to be trusted.
     ///
     /// Its descriptors are refused from before it starts ([`Stream::refuse_fds`](crate::Stream::refuse_fds)), but for those
-    /// that [`accept_fds`](Self::accept_fds) names, every call on our end has a deadline ([`UNTRUSTED_TIMEOUT`](Self::UNTRUSTED_TIMEOUT), which
+    /// that [`accept`](Self::accept) names, every call on our end has a deadline ([`UNTRUSTED_TIMEOUT`](Self::UNTRUSTED_TIMEOUT), which
     /// [`set_read_timeout`](crate::Stream::set_read_timeout) and its sibling change), a channel over it takes little ([`Budget::small`](crate::Budget::small)) and sends it neither
     /// directories nor devices ([`FdPolicy::untrusted_peer`](crate::FdPolicy::untrusted_peer)), and it cannot gain
     /// rights by `exec`.
@@ -444,14 +444,14 @@ impl Command {
     ///
     /// let mut child = Command::new("decoder")
     ///     .untrusted()
-    ///     .accept_fds(FdRule::memfd().sealed(Seals::SHRINK | Seals::WRITE))
+    ///     .accept(FdRule::memfd().sealed(Seals::SHRINK | Seals::WRITE))
     ///     .spawn()?;
     /// // The pixels, which nobody changes any more; whatever else comes is an error.
     /// let (_, fds) = child.stream().recv_fds(&mut [0; 64])?;
     /// # drop(fds);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn accept_fds(&mut self, rule: FdRule) -> &mut Self {
+    pub fn accept(&mut self, rule: FdRule) -> &mut Self {
         let policy = self.accepted_fds.take().unwrap_or_default();
         self.accepted_fds = Some(policy.accept(rule));
         self

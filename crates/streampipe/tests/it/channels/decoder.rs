@@ -125,7 +125,7 @@ fn kinds() -> [FdKind; 3] {
 
 tests_of_engines! {
     fn an_untrusted_decoder_returns_sealed_memory_and_nothing_else() {
-        let mut child = decoder("values").accept_fds(pixels()).spawn().expect("it starts");
+        let mut child = decoder("values").accept(pixels()).spawn().expect("it starts");
         let channel = child.take_channel::<Fd, Decoded>().expect("it is there");
         // All else is as without the exception.
         assert_eq!(channel.budget(), Budget::small());
@@ -159,7 +159,7 @@ tests_of_engines! {
     }
 
     fn a_receive_from_an_untrusted_decoder_closes_what_is_not_accepted() {
-        let mut child = decoder("bytes").accept_fds(pixels()).spawn().expect("it starts");
+        let mut child = decoder("bytes").accept(pixels()).spawn().expect("it starts");
         let mut stream = child.take_stream().expect("it is there");
         let mut buffer = [0; 8];
         // A plain read that meets one loses nothing, as ever.
@@ -216,7 +216,7 @@ tests_of_engines! {
         trusted.args([name, "--exact", "--include-ignored", "--test-threads=1"]).env(PART, "bytes");
         trusted.engine(engine());
         for command in [&mut command, &mut trusted] {
-            command.accept_fds(pixels()).accept_fds(FdRule::directory());
+            command.accept(pixels()).accept(FdRule::directory());
             let mut child = command.spawn().expect("it starts");
             let mut stream = child.take_stream().expect("it is there");
             let mut received = Vec::new();
