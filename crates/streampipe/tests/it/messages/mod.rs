@@ -23,6 +23,8 @@ mod raw;
 mod reviewed;
 // A stream cut at every byte.
 mod split;
+// What was not sent has not come.
+mod not_sent;
 // The document and its examples.
 mod protocol;
 // A peer in another language.
