@@ -45,8 +45,9 @@ pub fn channel<A, B>() -> io::Result<(Channel<A, B>, Channel<B, A>)> {
 ///
 /// - Both ends must mean the same types: values are encoded by [postcard](https://postcard.jamesmunns.com/wire-format),
 ///   which does not describe itself.
-/// - Both sides sending more than there is room for (about 500 KiB) before either receives is a deadlock, as with any
-///   pipe. Use the forms with a deadline, or two threads: every method takes `&self`.
+/// - Both sides sending more than there is room for before either receives is a deadlock, as with any pipe. Use the forms
+///   with a deadline, or two threads: every method takes `&self`.
+/// - The kernel counts its own memory as well: there is room for 683 values of 1 byte, or 32 of 10,000 bytes.
 /// - A `Vec<u8>` is encoded byte by byte by serde; [`Bytes`](crate::Bytes) is not, and is not copied either.
 /// - What is sent by reference stays open here: a channel that travels in a value ends only when all its handles are
 ///   closed. Send it by value.
@@ -126,7 +127,7 @@ impl<A: Serialize, B: DeserializeOwned> Channel<A, B> {
 
     /// Sends a value if that takes no waiting.
     ///
-    /// A value of more than there is ever room for at once (some 300 KiB) is always
+    /// A value of more than there is ever room for at once (512 KiB over a socket; about 320 KB fit in practice) is always
     /// [`Full`](crate::SendReason::Full).
     ///
     /// # Errors

@@ -7,14 +7,19 @@ use std::time::{Duration, Instant};
 
 use streampipe_sys::wait::{Interest, wait_any};
 
+use super::carrier::is_shortage;
 use super::core::{Core, Reading, Stall, unclaimed};
 use super::incoming::{Effort, STEPS};
 use super::outgoing::Outbound;
+use super::sending::Sending;
 use super::{RecvError, SendReason};
 use crate::end::Waiting;
 
 /// How long a call sends, or waits until it may, before it looks what has come.
 const SLICE: Duration = Duration::from_millis(20);
+
+/// How often a call goes on for a slice when the system is short of memory.
+const SHORTAGES: u32 = 10;
 
 /// What there is to read while a request waits for room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,30 +42,18 @@ impl Core {
         if waiting.is_hurried() {
             return self.send(request, waiting);
         }
+        let mut posting = RequestSend::new(self, waiting);
+        // The usual case: it takes no waiting, and no look at the clock. If there is no room, it sleeps in a send.
+        if let Some(done) = posting.advance(request, Waiting::Never) {
+            return done;
+        }
+        if let Some(done) = posting.advance(request, slice_of(waiting)) {
+            return done;
+        }
+        // Then it does not, to wait for either direction.
         let mut stall = Stall::default();
         let mut to_read = ToRead::Nothing;
-        let mut sending = None;
-        // It sleeps in a send first. After that it does not, to wait for either direction.
-        let mut patience = slice_of(waiting);
         loop {
-            if sending.is_none() {
-                let slice = slice_of(waiting);
-                // If it is small, it is taken whole or not at all.
-                let is_small = request.len() <= self.carrier.end.taken_whole() as u64;
-                let may_give_up = if is_small { waiting } else { slice };
-                match self.start_send(request, slice, may_give_up) {
-                    Ok(started) => sending = Some(started),
-                    Err(SendReason::TimedOut) if !waiting.is_over() => {}
-                    Err(reason) => return Err(reason),
-                }
-            }
-            if let Some(started) = &mut sending {
-                match started.advance(request, patience) {
-                    Err(SendReason::Full | SendReason::TimedOut) if !waiting.is_over() => {}
-                    Err(SendReason::Full) => return Err(SendReason::TimedOut),
-                    done => return done,
-                }
-            }
             let heard = self.carrier.end.notes_heard();
             if to_read != ToRead::Over {
                 to_read = self.read_for_others(&mut stall).map_err(|why| match why {
@@ -72,13 +65,13 @@ impl Core {
                 // Of no use any more: the peer does not want it whole.
                 return Ok(());
             }
-            // A ring is polled only after calls that did not wait, and if the read has not heard of room.
-            let may_sleep = patience == Waiting::Never && heard == self.carrier.end.notes_heard();
-            if sending.is_some() && may_sleep {
-                self.wait_for_either(to_read, slice_of(waiting)).map_err(SendReason::Io)?;
+            let patience = if posting.has_turn() { Waiting::Never } else { slice_of(waiting) };
+            if let Some(done) = posting.advance(request, patience) {
+                return done;
             }
-            if sending.is_some() {
-                patience = Waiting::Never;
+            // A ring is polled only after calls that did not wait, and if the read has not heard of room.
+            if patience == Waiting::Never && heard == self.carrier.end.notes_heard() {
+                self.wait_for_either(to_read, slice_of(waiting)).map_err(SendReason::Io)?;
             }
         }
     }
@@ -128,6 +121,55 @@ impl Core {
         self.carrier.end.with_interests(interests, |fds, again| {
             wait_any(fds, again.into_iter().chain(slice.deadline()).min()).map(drop)
         })
+    }
+}
+
+/// A request that is being sent. Dropped before it is sent, it is withdrawn.
+struct RequestSend<'core> {
+    core: &'core Core,
+    waiting: Waiting,
+    /// `None` until it is its turn.
+    sending: Option<Sending<'core>>,
+    /// How often the system may be short of memory before that is an error.
+    shortages: u32,
+}
+
+impl<'core> RequestSend<'core> {
+    fn new(core: &'core Core, waiting: Waiting) -> Self {
+        Self { core, waiting, sending: None, shortages: SHORTAGES }
+    }
+
+    fn has_turn(&self) -> bool {
+        self.sending.is_some()
+    }
+
+    /// Sends what is left of the request; `None` if there is no room for it, or another thread is sending.
+    fn advance(
+        &mut self,
+        request: &Outbound<'_>,
+        patience: Waiting,
+    ) -> Option<Result<(), SendReason>> {
+        let Self { core, waiting, .. } = *self;
+        let step = match &mut self.sending {
+            Some(sending) => sending.advance(request, patience),
+            None => {
+                // If it is small, it is taken whole or not at all.
+                let is_small = request.len() <= core.carrier.end.taken_whole() as u64;
+                let may_give_up = if is_small { waiting } else { Waiting::Never };
+                let started = core.start_send(request, patience, may_give_up);
+                started.and_then(|it| self.sending.insert(it).advance(request, patience))
+            }
+        };
+        match step {
+            Err(SendReason::Full | SendReason::TimedOut) if !waiting.is_over() => None,
+            Err(SendReason::Full) => Some(Err(SendReason::TimedOut)),
+            Err(SendReason::Io(error)) if is_shortage(&error) && self.shortages > 0 => {
+                self.shortages -= 1;
+                // It asks again for a while.
+                self.advance(request, slice_of(waiting))
+            }
+            done => Some(done),
+        }
     }
 }
 

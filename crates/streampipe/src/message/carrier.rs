@@ -86,6 +86,6 @@ impl Carrier {
     }
 }
 
-fn is_shortage(error: &io::Error) -> bool {
+pub(super) fn is_shortage(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(numbers::ENOBUFS | numbers::ENOMEM))
 }

@@ -10,7 +10,7 @@ use ::tokio::io::Interest;
 use ::tokio::runtime::Handle;
 use ::tokio::select;
 use ::tokio::sync::Notify;
-use ::tokio::task::AbortHandle;
+use ::tokio::task::{AbortHandle, consume_budget};
 use ::tokio::time::sleep;
 
 use super::RegisterError;
@@ -97,6 +97,11 @@ impl Line {
         let Shared { ready, finished, .. } = &*self.0;
         let steps = self.core().send_by_steps(message)?;
         let mut sending = Sending { steps, finished };
+        // The usual case: it takes no waiting.
+        consume_budget().await;
+        if let SendStep::Done(done) = sending.steps.advance(message) {
+            return done;
+        }
         loop {
             // Before the step, so that nothing is missed that happens after it.
             let mut is_finished = pin!(finished.notified());
@@ -175,16 +180,23 @@ impl Line {
     async fn look(&self, want: Want) -> Result<Look, RecvError> {
         let (core, ready) = (self.core(), &self.0.ready);
         let haste = if core.has_something(want) { Haste::Now } else { Haste::WhenReady };
+        let mut attempt = || match core.look(want) {
+            Ok(Look::Empty) => None,
+            done => Some(done),
+        };
+        // The usual case: it takes no waiting. Nothing else in here lets others have a turn then.
+        consume_budget().await;
+        if let Some(done) = ready.try_readable(haste, &mut attempt) {
+            return done;
+        }
         let mut waiting = pin!(core.wait_for(want));
         let heard = if waiting.polls_itself() {
-            let attempt = || match core.look(want) {
-                Ok(Look::Empty) => None,
-                done => Some(done),
-            };
             select! {
                 biased;
                 heard = &mut waiting => heard,
-                done = ready.when_readable(haste, attempt) => return done.map_err(RecvError::Io)?,
+                done = ready.when_readable(Haste::WhenReady, attempt) => {
+                    return done.map_err(RecvError::Io)?;
+                }
                 error = self.0.tell_regrets() => return Err(RecvError::Io(error)),
             }
         } else {

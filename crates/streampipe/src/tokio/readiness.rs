@@ -100,6 +100,22 @@ impl<T: HasEnd> Readiness<T> {
         if self.get().end().holds_something() { Haste::Now } else { Haste::WhenReady }
     }
 
+    /// Tries once, if there may be something to read.
+    pub(super) fn try_readable<R>(
+        &self,
+        haste: Haste,
+        attempt: &mut impl FnMut() -> Option<R>,
+    ) -> Option<R> {
+        if self.get().end().is_ring() {
+            return self.audience.told_after(self.get().end(), attempt);
+        }
+        if haste == Haste::Now {
+            return attempt();
+        }
+        let at_once = |_: &T| attempt().ok_or_else(|| io::ErrorKind::WouldBlock.into());
+        self.inner.try_io(Interest::READABLE, at_once).ok()
+    }
+
     /// Tries until it is not told to wait (`None`), each time something is there to read.
     pub(super) async fn when_readable<R>(
         &self,

@@ -17,8 +17,9 @@ use crate::{ConvertError, FdPolicy, SeqPacket, Stream};
 ///
 /// Traps first:
 ///
-/// - Both sides sending more than there is room for (about 500 KiB) before either receives is a deadlock, as with any
-///   pipe. Use the forms with a deadline, or two threads: every method takes `&self`.
+/// - Both sides sending more than there is room for before either receives is a deadlock, as with any pipe. Use the forms
+///   with a deadline, or two threads: every method takes `&self`.
+/// - The kernel counts its own memory as well: there is room for 683 messages of 1 byte, or 32 of 10,000 bytes.
 /// - A send that succeeded says "queued", not "received".
 /// - Descriptors are passed before the message is handed over. A full descriptor table is the error
 ///   [`RecvError::NoRoom`], which leaves the message where it is.
@@ -78,8 +79,8 @@ impl RawChannel {
 
     /// Sends a message if that takes no waiting.
     ///
-    /// A message of more than there is ever room for at once (some 300 KiB) is always
-    /// [`Full`](crate::SendReason::Full).
+    /// A message of more than there is ever room for at once (512 KiB over a socket; about 320 KB fit in practice) is
+    /// always [`Full`](crate::SendReason::Full). It waits a moment, up to 10 ms, for another thread that is sending.
     ///
     /// # Errors
     ///
@@ -129,7 +130,8 @@ impl RawChannel {
     /// Receives a message if all of one has come.
     ///
     /// One call takes at most about 1,000 frames, so that a peer that sends on and on does not keep it; what came of a
-    /// message of more is kept for the next call.
+    /// message of more is kept for the next call. If another thread is in a receive, this one waits a moment for what that
+    /// one has in hand.
     ///
     /// # Errors
     ///
@@ -140,8 +142,9 @@ impl RawChannel {
 
     /// Receives a message, waiting for at most so long for all of it.
     ///
-    /// A peer that sends a byte now and then does not make it longer. If this process has no room for the message's
-    /// descriptors, it waits for that, too.
+    /// A peer that sends a byte now and then does not make it longer. When the time is over, also at once, it takes what
+    /// [`try_recv`](Self::try_recv) takes. If this process has no room for the message's descriptors, it waits for that,
+    /// too.
     ///
     /// # Errors
     ///

@@ -40,7 +40,7 @@ fn block_on_paused<T>(task: impl Future<Output = T>) -> T {
 
 /// Fails if the task hangs.
 async fn soon<T>(task: impl Future<Output = T>) -> T {
-    let limit = Duration::from_secs(10);
+    let limit = Duration::from_secs(60);
     tokio::time::timeout(limit, task).await.expect("it hangs")
 }
 

@@ -1,6 +1,7 @@
 //! An end at which frames are written and read by hand, beside a channel.
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -71,6 +72,15 @@ impl Hand {
         };
         buffer.truncate(got.expect("bytes without descriptors"));
         buffer
+    }
+
+    /// Says that nothing more comes.
+    pub(crate) fn end(&self) {
+        let ended = match self {
+            Self::Packets(end) => end.shutdown(Shutdown::Write),
+            Self::Stream(end) => end.shutdown(Shutdown::Write),
+        };
+        ended.expect("our direction");
     }
 
     pub(crate) fn is_stream(&self) -> bool {

@@ -37,6 +37,8 @@ mod limits;
 mod ends;
 // A peer that floods and never reads.
 mod unclaimed;
+// Who waits is told when it is over.
+mod waiters;
 // No call takes longer than it may.
 mod time;
 
