@@ -219,6 +219,7 @@ impl Posting {
     }
 
     /// Whether a part of the message was sent.
+    #[cfg(feature = "tokio")]
     pub(super) fn has_begun(&self) -> bool {
         self.has_begun
     }
