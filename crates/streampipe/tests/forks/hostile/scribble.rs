@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use rustix::process::getpid;
+use streampipe::os::linux::EndExt;
 use streampipe::{FdError, Poisoned, Stream, Wait};
 use streampipe_ring::Mark;
 use streampipe_sys::message::{self, Blocking};
@@ -23,7 +24,7 @@ use streampipe_wire::Note;
 
 use super::{CAPACITY, MARGIN, Peer, die_with, poisoned, ring};
 use crate::child::forked;
-use crate::support::{Descriptors, file_with};
+use crate::support::{Descriptors, file_with, threads};
 
 pub(crate) const TESTS: &[crate::Test] =
     &[("scribbling_costs_a_ring_and_nothing_else", scribbling)];
@@ -106,6 +107,10 @@ fn resident() -> u64 {
 /// Makes rings, and a process that scribbles on them, one after the other.
 fn meet_a_scribbler(seed: u64, pace: Pace, tally: &mut Tally) {
     let file = file_with(b"x");
+    // A scope ends before its threads do, and a fork wants none.
+    while threads() > 1 {
+        std::thread::yield_now();
+    }
     let open = Descriptors::now().count();
     // Nobody scribbles on this one.
     let (board_end, board) = ring(CAPACITY);
@@ -581,6 +586,7 @@ impl Victim<'_> {
         assert!(len <= CAPACITY, "{len} bytes in a ring of {CAPACITY}");
         let read = random.usize(0..=len);
         let mut buffer = [0; CAPACITY];
+        self.call_meanwhile(random)?;
         there.read_exact(&mut buffer[..read / 2])?;
         there.skip(read - read / 2);
         if read == len {
@@ -598,11 +604,39 @@ impl Victim<'_> {
     ) -> io::Result<&'static str> {
         let len = len.min(CAPACITY);
         let mut room = self.stream.reserve(len)?;
+        self.call_meanwhile(random)?;
         let at = random.usize(0..len);
         room.write_at(at, &[7; CAPACITY][..len - at]);
         let some = random.usize(0..=len);
         room.commit(some)?;
         Ok(self.has_written(some, tally))
+    }
+
+    /// Now and then, other threads call while something is lent to this one.
+    fn call_meanwhile(&self, random: &mut Rng) -> io::Result<()> {
+        if random.u8(0..32) > 0 {
+            return Ok(());
+        }
+        let handle = self.stream.try_clone()?;
+        handle.set_nonblocking(true)?;
+        let handle = &handle;
+        std::thread::scope(|scope| {
+            for reads in [true, false] {
+                scope.spawn(move || {
+                    for _ in 0..20 {
+                        // What these say, the calls that follow say as well; none may panic, or move what is lent.
+                        let done = if reads {
+                            { handle }.read(&mut [0; 8])
+                        } else {
+                            { handle }.write(b"8 bytes!")
+                        };
+                        assert!(done.is_err() || done.is_ok_and(|len| len <= 8));
+                        let _ = handle.bytes_queued();
+                    }
+                });
+            }
+        });
+        Ok(())
     }
 
     fn has_read(&self, len: usize, tally: &mut Tally) -> &'static str {
