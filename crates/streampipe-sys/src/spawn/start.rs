@@ -1,9 +1,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use super::clone::{
-    ChildProcess, CloneSupport, Memory, ReportReader, Verdict, clone_child, kill_child,
-};
+use super::clone::{ChildProcess, CloneSupport, Memory, ReportReader, Verdict, clone_child};
 use super::in_flight::StartGuard;
 use super::moves::Moves;
 use super::own_id::OwnId;
@@ -12,6 +10,7 @@ use super::stack::Stack;
 use super::undumpable::Undumpable;
 use super::{Image, Limit, Resource, Setup, SpawnError, Step};
 use crate::fd::{LOWEST, duplicate};
+use crate::process::signal_child;
 use crate::signal::SignalSet;
 use crate::table::limits;
 
@@ -100,7 +99,7 @@ fn started(child: ChildProcess, verdict: Verdict) -> Result<Spawned, SpawnError>
     };
     if verdict == Verdict::Killed {
         // It has ended, as far as is known; if it has not, nobody must wait for it to do so.
-        kill_child(child.pid);
+        let _ = signal_child(child.pid.unsigned_abs(), child.pidfd.as_fd(), libc::SIGKILL);
     }
     // It has ended already: this waits for nothing.
     let _ = crate::process::wait(child.pidfd.as_fd());

@@ -1,7 +1,7 @@
 //! The clone itself: a child on borrowed memory, or on a copy of it, with its pidfd.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use rustix::thread::futex;
 use super::raw::{clone_with_clear_handlers, clone_with_cleared_word};
 use super::request::CloneRequest;
 use super::support::{CloneSupport, Memory, PidfdSource};
+use crate::process::signal_child;
 use crate::spawn::program::{Orders, child};
 use crate::spawn::stack::Stack;
 use crate::wait::timespec_until;
@@ -67,8 +68,11 @@ pub(in crate::spawn) fn clone_child(
     let pidfd = from_clone.map_or_else(|| open_pidfd(pid), Ok);
     let was_held_up = match (wait, &pidfd) {
         (Wait::InKernel, _) => false,
-        (Wait::AtWord, Ok(_)) => !leaves(&on_our_memory, pid),
-        (Wait::AtWord, Err(_)) => kill_and_await(&on_our_memory, pid),
+        (Wait::AtWord, Ok(pidfd)) => !leaves(&on_our_memory, pid, pidfd.as_fd()),
+        (Wait::AtWord, Err(_)) => {
+            kill_child(pid);
+            leaves_within(&on_our_memory, None)
+        }
     };
     match pidfd {
         Ok(pidfd) => Ok(ChildProcess { pid, pidfd, was_held_up }),
@@ -147,7 +151,7 @@ fn is_child(pid: i32) -> bool {
 }
 
 /// Kills a child of this process by its number; nobody else who has the number by now.
-pub(in crate::spawn) fn kill_child(pid: i32) {
+fn kill_child(pid: i32) {
     if is_child(pid) {
         crate::process::kill_by_id(pid);
     }
@@ -164,24 +168,18 @@ const MOST_STOPS_SEEN: u32 = 5;
 /// A child that is slow is waited for: `execve` may have to fetch the program over a network. Only one that is
 /// found stopped is given up. Looks are counted, not looks in a row, so that whoever lets it go between two looks
 /// cannot hold it for ever.
-fn leaves(word: &AtomicU32, pid: i32) -> bool {
+fn leaves(word: &AtomicU32, pid: i32, pidfd: BorrowedFd<'_>) -> bool {
     let mut stops_seen = 0;
     while !leaves_within(word, Some(LOOK_EVERY)) {
         stops_seen += u32::from(is_stopped(pid));
         if stops_seen == MOST_STOPS_SEEN {
-            return !kill_and_await(word, pid);
+            let _ = signal_child(pid.unsigned_abs(), pidfd, libc::SIGKILL);
+            // It reads what the caller owns: nothing may be given back before it is gone.
+            leaves_within(word, None);
+            return false;
         }
     }
     true
-}
-
-/// Kills a child that is on this process's memory, and waits until it has left that.
-///
-/// The child reads what the caller owns: nothing may be given back before it is gone. By its number, which is its
-/// own, for it is alive.
-fn kill_and_await(word: &AtomicU32, pid: i32) -> bool {
-    kill_child(pid);
-    leaves_within(word, None)
 }
 
 /// Whether a child is stopped by a signal, asked without taking the news from whoever waits for it.

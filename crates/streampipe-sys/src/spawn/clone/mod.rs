@@ -6,6 +6,6 @@ mod report;
 mod request;
 mod support;
 
-pub(super) use child_process::{ChildProcess, clone_child, kill_child};
+pub(super) use child_process::{ChildProcess, clone_child};
 pub(super) use report::{Report, ReportReader, Verdict};
 pub(super) use support::{CloneSupport, Memory};
