@@ -189,7 +189,7 @@ impl Core {
         if mail.incoming.is_some() {
             return Poll::Ready(());
         }
-        mail.listeners.contended.push(context.waker().clone());
+        put_once(&mut mail.listeners.contended, context.waker());
         Poll::Pending
     }
 
@@ -199,7 +199,7 @@ impl Core {
         if !mail.is_full(&self.budget()) {
             return Poll::Ready(());
         }
-        mail.listeners.stalled.push(context.waker().clone());
+        put_once(&mut mail.listeners.stalled, context.waker());
         Poll::Pending
     }
 
@@ -216,6 +216,13 @@ impl Core {
             return Ok(());
         }
         if stall.is_over(&mail) { Err(unclaimed(&mail)) } else { Ok(()) }
+    }
+}
+
+/// Adds a waker, if its task is not in the list: a future may be polled as often as somebody likes.
+fn put_once(wakers: &mut Vec<Waker>, waker: &Waker) {
+    if !wakers.iter().any(|it| it.will_wake(waker)) {
+        wakers.push(waker.clone());
     }
 }
 
