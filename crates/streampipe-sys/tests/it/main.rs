@@ -4,6 +4,10 @@
 #[path = "../../../streampipe/tests/it/support.rs"]
 mod support;
 
+/// Whether this process can be dumpable again.
+#[path = "../shared/kcmp.rs"]
+mod kcmp;
+
 /// Between the clone and `exec`: which calls a child makes, and that it allocates nothing.
 mod after_clone;
 /// What a program is asleep in.

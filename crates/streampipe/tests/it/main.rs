@@ -1,5 +1,8 @@
 //! Tests of the library from outside.
 
+/// Whether this process can be dumpable again.
+#[path = "../../../streampipe-sys/tests/shared/kcmp.rs"]
+mod kcmp;
 /// A process of its own for each test, and a look at what it leaves behind.
 mod support;
 /// A peer that is trusted.

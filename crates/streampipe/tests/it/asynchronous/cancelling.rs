@@ -258,26 +258,27 @@ tests_of_engines! {
 
 tests_alone! {
     fn packets_and_their_descriptors_come_once_however_often_that_is_dropped() {
+        let descriptors = |number: u64| (number % 4) as usize;
         block_on(async {
             let (ours, theirs) = SeqPacket::pair().expect("a pair");
             let flooding = tokio::spawn(async move {
                 let fds = files(3, 0);
-                for number in 0..600_usize {
+                for number in 0..600_u64 {
                     let packet = number.to_ne_bytes();
-                    let fds = borrowed(&fds[..number % 4]);
+                    let fds = borrowed(&fds[..descriptors(number)]);
                     let (sent, _) = insisting(|| ours.send_fds(&packet, &fds)).await;
                     assert_eq!(sent.expect("room"), 8);
                 }
             });
-            for number in 0..600_usize {
+            for number in 0..600_u64 {
                 let receive = async || {
                     let mut packet = [0; 8];
                     let (len, fds) = theirs.recv_fds(&mut packet).await.expect("a packet");
                     (packet, len, fds)
                 };
                 let ((packet, len, fds), _) = soon(insisting(receive)).await;
-                assert_eq!((usize::from_ne_bytes(packet), len), (number, 8));
-                assert_eq!(fds.len(), number % 4);
+                assert_eq!((u64::from_ne_bytes(packet), len), (number, 8));
+                assert_eq!(fds.len(), descriptors(number));
                 check_files(fds);
             }
             flooding.await.expect("no panic");

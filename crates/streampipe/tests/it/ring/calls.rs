@@ -13,9 +13,12 @@ fn mark() {
     let _ = rustix::fs::fcntl_getfl(std::io::stdout().as_fd());
 }
 
+/// The mark by `strace`'s account; in front of it, `fcntl` or `fcntl64`.
+const MARK: &str = "(1, F_GETFL)";
+
 /// What was called between the marks, by `strace`'s account.
 fn between_marks(log: &str) -> Vec<&str> {
-    let is_mark = |line: &&str| line.contains("fcntl(1, F_GETFL)");
+    let is_mark = |line: &&str| line.contains(MARK);
     let mut lines = log.lines().skip_while(|line| !is_mark(line)).skip(1);
     lines.by_ref().take_while(|line| !is_mark(line)).collect()
 }
@@ -34,7 +37,7 @@ fn traced(path: &str, body: fn()) -> Option<Vec<String>> {
     let ran = support::rerun(path, &["strace", "-qq", "-f", "-o", to]);
     assert!(ran.status.success(), "{}", ran.output);
     let log = std::fs::read_to_string(&log).expect("the account");
-    assert_eq!(log.lines().filter(|line| line.contains("fcntl(1, F_GETFL)")).count(), 2, "marks");
+    assert_eq!(log.lines().filter(|line| line.contains(MARK)).count(), 2, "marks");
     Some(between_marks(&log).into_iter().map(str::to_owned).collect())
 }
 

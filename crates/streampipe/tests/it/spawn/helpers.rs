@@ -184,3 +184,15 @@ impl Traces {
         (now != self.0).then(|| format!("descriptors: {:?} have become {now:?}", self.0))
     }
 }
+
+/// Whether a start with another user can leave this process as dumpable as it was; if not, says that it is skipped.
+pub(crate) fn may_be_dumpable_again() -> bool {
+    let can_ask = crate::kcmp::is_there();
+    if !can_ask {
+        crate::support::skip(
+            "being dumpable again",
+            "the kernel does not compare processes (kcmp)",
+        );
+    }
+    can_ask
+}

@@ -19,7 +19,7 @@ use streampipe::{
 
 use super::helpers::{
     HANG, LeftBehind, PROMPTLY, Sleeper, Traces, alone_behind, await_end, eventually, gone, line,
-    path_of, pipe, settles_to, sh, state_of,
+    may_be_dumpable_again, path_of, pipe, settles_to, sh, state_of,
 };
 use crate::support::{self, Descriptors, FreeDescriptors, tests_alone};
 
@@ -43,7 +43,7 @@ fn pid_of(child: &Child) -> Pid {
 
 tests_alone! {
     fn concurrent_starts_of_another_user_leave_the_parent_as_dumpable_as_it_was() {
-        if !is_root("starts as another user, at the same time") {
+        if !is_root("starts as another user, at the same time") || !may_be_dumpable_again() {
             return;
         }
         let before = dumpable_behavior().unwrap();

@@ -279,7 +279,8 @@ fn calls_around_exec(trace: &str, program: &str) -> (BTreeSet<String>, BTreeSet<
 fn between_clone_and_exec_only_calls_of_the_list_are_made() {
     const PATH: &str = path_of!(between_clone_and_exec_only_calls_of_the_list_are_made);
     const LIST: &str = "rt_sigaction setsid setpgid close_range fcntl dup2 dup3 prlimit64 setgroups \
-                        setresgid setresuid chdir prctl getppid getpid rt_sigprocmask";
+                        setresgid setresuid chdir prctl getppid getpid rt_sigprocmask \
+                        fcntl64 setgroups32 setresgid32 setresuid32";
     if support::is_alone(PATH) {
         return support::checked(start_with_everything);
     }
@@ -292,13 +293,17 @@ fn between_clone_and_exec_only_calls_of_the_list_are_made() {
     assert!(ran.status.success(), "{}", ran.output);
     let trace = fs::read_to_string(trace.path()).expect("the trace");
     let (before, behind) = calls_around_exec(&trace, "true\"");
-    let list: BTreeSet<String> = LIST.split_whitespace().map(str::to_owned).collect();
+    let mut list: BTreeSet<String> = LIST.split_whitespace().map(str::to_owned).collect();
+    // Where `close_range` does not know the flag (before Linux 5.11), the list of open ones is walked.
+    if trace.lines().any(|line| line.contains("close_range(") && line.contains(") = -1 ")) {
+        list.extend(["open", "openat", "getdents64", "close"].map(str::to_owned));
+    }
     assert_eq!(before.difference(&list).collect::<Vec<_>>(), Vec::<&String>::new());
     // The control: the calls are seen, and a program that allocates would stand out.
     for made in ["close_range", "chdir", "prctl", "prlimit64", "getpid"] {
         assert!(before.contains(made), "{made} is not in {before:?}");
     }
-    assert!(behind.difference(&list).any(|name| name == "mmap"), "{behind:?}");
+    assert!(behind.difference(&list).any(|name| name.starts_with("mmap")), "{behind:?}");
 }
 
 /// Starts that need all steps, beside threads that allocate.
