@@ -9,6 +9,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
 
 use crate::fd::lift;
+use crate::job::procfs;
 
 /// Opens a pidfd for a child that has not been waited for. Close-on-exec.
 ///
@@ -140,28 +141,13 @@ pub fn signal_group(leader: u32, pidfd: BorrowedFd<'_>, number: i32) -> io::Resu
 
 /// Whether a process group has a member that has not ended, besides its leader.
 ///
-/// `None` where `/proc` does not tell. A process that another user owns may be hidden.
+/// `None` where `/proc` does not tell, or is that of another PID namespace. A process that another user owns
+/// may be hidden.
 #[must_use]
 pub fn group_has_others(leader: u32) -> Option<bool> {
-    for entry in std::fs::read_dir("/proc").ok()? {
-        let name = entry.ok()?.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        if pid == leader {
-            continue;
-        }
-        // One that cannot be read has ended.
-        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        // The name, in parentheses, may hold anything; the state is the first field behind it, and the
-        // group the third (`proc_pid_stat(5)`).
-        let Some((_, fields)) = stat.rsplit_once(')') else { continue };
-        let mut fields = fields.split_ascii_whitespace();
-        let has_ended = matches!(fields.next(), Some("Z" | "X" | "x") | None);
-        let group = fields.nth(1).and_then(|group| group.parse::<u32>().ok());
-        if !has_ended && group == Some(leader) {
-            return Some(true);
-        }
-    }
-    Some(false)
+    let leader = i32::try_from(leader).ok()?;
+    let all = procfs::list().ok()?;
+    Some(all.iter().any(|it| it.group == leader && it.pid != leader && !it.has_ended()))
 }
 
 /// Whether a kernel or a filter may have refused the call itself; `EPERM` can also mean the process.
@@ -260,9 +246,12 @@ fn wait_with(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> io::Result<Option
 
 /// The number of a process, as the kernel tells it of its pidfd: none once it was reaped.
 fn number_of(pidfd: BorrowedFd<'_>) -> io::Result<Pid> {
-    let facts = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))
-        // Without `/proc`, what is left is what the kernel said of the pidfd.
-        .map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // Without `/proc`, what is left is what the kernel said of the pidfd. That of another PID namespace tells a
+    // number which is somebody else's in this one.
+    let refused = |_| io::Error::from_raw_os_error(libc::EINVAL);
+    procfs::require_own_proc().map_err(refused)?;
+    let facts = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()));
+    let facts = facts.map_err(refused)?;
     let number = facts.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
     let number = number.filter(|&number: &i32| number > 0).and_then(Pid::from_raw);
     number.ok_or_else(|| io::Error::from_raw_os_error(libc::ECHILD))

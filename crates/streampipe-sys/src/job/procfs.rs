@@ -292,7 +292,7 @@ fn machine_of(pid: i32) -> Option<u16> {
 }
 
 /// Fails unless `/proc` is that of this process's own PID namespace.
-fn require_own_proc() -> io::Result<()> {
+pub(crate) fn require_own_proc() -> io::Result<()> {
     let own = std::fs::read_link("/proc/self")?;
     let is_own = own.to_str().and_then(|text| text.parse::<u32>().ok()) == Some(process::own_id());
     if is_own { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }

@@ -10,7 +10,8 @@ use streampipe::{Command, StopSchedule, Stream};
 use super::helpers::{
     HANG, LeftBehind, alone_behind, await_end, eventually, line, path_of, sh, unavailable,
 };
-use crate::support::tests_alone;
+use super::system::rerun_behind;
+use crate::support::{self, tests_alone};
 
 /// No time for anything but `SIGTERM`.
 const AT_ONCE: StopSchedule = StopSchedule::new().after_close(Duration::ZERO);
@@ -50,6 +51,42 @@ fn with_an_ignored_sigchld_a_group_is_stopped_as_long_as_its_leader_runs() {
         await_end(&child);
         assert_eq!(child.signal_group(9).expect_err("reaped").raw_os_error(), Some(3));
     });
+}
+
+/// The shell ends with the signal at once; what it has started needs longer, and gets it.
+fn a_member_that_needs_longer_has_the_time(after_term: Duration) {
+    let script = "sh -c 'trap \"sleep 0.3; echo late >&3; exit\" TERM; echo ready >&3; \
+                         while :; do sleep 0.1; done' & wait";
+    let mut child = shell(script).spawn().expect("it starts");
+    assert_eq!(line(&*child.stream()), "ready");
+    let stream = child.take_stream().expect("an end");
+    let schedule = AT_ONCE.after_term(after_term);
+    assert_eq!(child.stop_group_with(schedule).expect("a status").signal(), Some(15));
+    assert_eq!(line(&stream), "late");
+}
+
+/// An inherited `/proc` has other processes under the numbers of these, so nobody can tell who is left.
+#[test]
+fn each_member_has_the_time_to_end_under_the_proc_of_another_pid_namespace() {
+    let path = path_of!(each_member_has_the_time_to_end_under_the_proc_of_another_pid_namespace);
+    if support::is_alone(path) {
+        return support::checked(|| {
+            let shown = std::fs::read_link("/proc/self").expect("/proc is mounted");
+            assert_ne!(shown.to_str(), Some(&*std::process::id().to_string()), "the control");
+            a_member_that_needs_longer_has_the_time(Duration::from_secs(3));
+        });
+    }
+    let space = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"];
+    if !support::has_program("unshare", path) {
+        return;
+    }
+    let works = std::process::Command::new("unshare").args(&space[1..]).arg("true").status();
+    if !works.is_ok_and(|status| status.success()) {
+        return support::skip(path, "there are no PID namespaces to be had");
+    }
+    // The shell is process 1, which takes in what the group leaves.
+    let first = ["sh", "-c", "\"$@\"; exit $?", "sh"];
+    rerun_behind(path, &[&space[..], &first].concat());
 }
 
 tests_alone! {
@@ -115,16 +152,8 @@ tests_alone! {
         assert!(!stopped.runs(), "the group was left before it was reaped");
     }
 
-    /// The shell ends with the signal at once; what it has started needs longer, and gets it.
     fn each_member_has_the_time_to_end() {
-        let script = "sh -c 'trap \"echo late >&3; exit\" TERM; echo ready >&3; \
-                             while :; do sleep 0.1; done' & wait";
-        let mut child = shell(script).spawn().expect("it starts");
-        assert_eq!(line(&*child.stream()), "ready");
-        let stream = child.take_stream().expect("an end");
-        let schedule = AT_ONCE.after_term(HANG);
-        assert_eq!(child.stop_group_with(schedule).expect("a status").signal(), Some(15));
-        assert_eq!(line(&stream), "late");
+        a_member_that_needs_longer_has_the_time(HANG);
     }
 
     fn a_group_that_ends_with_its_input_is_not_signalled() {
