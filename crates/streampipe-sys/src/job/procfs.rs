@@ -37,6 +37,13 @@ impl ProcessStat {
         matches!(self.state, b'Z' | b'X' | b'x')
     }
 
+    /// Whether it can start no process before somebody lets it go on: it is stopped, has ended, or waits in the
+    /// kernel for something else, as for the program of a child (`vfork(2)`).
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.is_stopped() || self.has_ended() || self.state == b'D'
+    }
+
     fn is_stopped(&self) -> bool {
         matches!(self.state, b'T' | b't')
     }

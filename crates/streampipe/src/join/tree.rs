@@ -4,6 +4,8 @@ use streampipe_sys::job;
 use streampipe_sys::job::procfs::{self, ProcessStat};
 use streampipe_sys::open::numbers;
 
+use crate::process::Descendants;
+
 /// The processes that the programs have started, found by their parents in `/proc`, and by the
 /// programs' process group if they have one of their own.
 ///
@@ -12,7 +14,7 @@ use streampipe_sys::open::numbers;
 pub(super) struct Tree {
     /// The programs' own group; `None` if they share this process's.
     group: Option<i32>,
-    found: Vec<ProcessStat>,
+    descendants: Descendants,
 }
 
 impl Tree {
@@ -27,19 +29,8 @@ impl Tree {
 
     /// Looks who there is, before a signal makes orphans of them that nobody can find by their parents.
     pub(super) fn look(&mut self, programs: &[i32]) {
-        let Ok(all) = procfs::list() else { return };
-        let mut parents = programs.to_vec();
-        parents.extend(self.found.iter().filter(|it| all.contains_process(it)).map(|it| it.pid));
-        let mut at = 0;
-        while let Some(&parent) = parents.get(at) {
-            for child in all.iter().filter(|it| it.parent == parent) {
-                if !parents.contains(&child.pid) {
-                    parents.push(child.pid);
-                    self.found.push(*child);
-                }
-            }
-            at += 1;
-        }
+        // Without `/proc` there is only the group.
+        let _ = self.descendants.look(programs);
     }
 
     /// Signals the whole group, through a program in it that was not reaped.
@@ -50,7 +41,7 @@ impl Tree {
     /// Signals what was found, but for the members of a group that was signalled already.
     pub(super) fn signal_found(&self, signal: i32, group_was_signalled: bool) {
         let group = self.group.filter(|_| group_was_signalled);
-        for process in self.found.iter().filter(|it| Some(it.group) != group) {
+        for process in self.descendants.found().iter().filter(|it| Some(it.group) != group) {
             // One that has ended meanwhile does not mind; another user's cannot be reached.
             let _ = procfs::signal(process, signal);
         }
@@ -60,7 +51,7 @@ impl Tree {
     pub(super) fn is_alive(&self, programs: &[i32]) -> Option<bool> {
         let all = procfs::list().ok()?;
         let counts = |it: &&ProcessStat| {
-            let is_ours = self.group == Some(it.group) || self.found.contains_process(it);
+            let is_ours = self.group == Some(it.group) || self.descendants.contains(it);
             is_ours && !programs.contains(&it.pid) && !it.has_ended()
         };
         Some(all.iter().filter(counts).any(can_be_signalled))
@@ -71,16 +62,4 @@ impl Tree {
 fn can_be_signalled(process: &ProcessStat) -> bool {
     let answer = procfs::signal(process, 0);
     !answer.is_err_and(|error| error.raw_os_error() == Some(numbers::EPERM))
-}
-
-/// A look at several processes.
-trait Census {
-    /// Whether the very process is among them, alive or not.
-    fn contains_process(&self, process: &ProcessStat) -> bool;
-}
-
-impl Census for Vec<ProcessStat> {
-    fn contains_process(&self, process: &ProcessStat) -> bool {
-        self.iter().any(|it| it.pid == process.pid && it.started == process.started)
-    }
 }

@@ -10,6 +10,7 @@ use super::child_handle::{ChildHandle, deadline_after};
 use super::group_stop::GroupStop;
 use super::output::Heard;
 use super::stops::Stops;
+use super::tree::kill_tree;
 use super::{StopSchedule, output};
 use crate::Stream;
 use crate::end::Watch;
@@ -301,7 +302,8 @@ impl Child {
     ///
     /// Ends our direction and waits; sends `SIGTERM` (and `SIGCONT`, for a child that was stopped) and
     /// waits; sends `SIGKILL` and reaps. What the child sends meanwhile is not read. Processes that the
-    /// child has started are not signalled: that is [`stop_group_with`](Self::stop_group_with).
+    /// child has started are not signalled: that is [`stop_group_with`](Self::stop_group_with) and
+    /// [`kill_tree`](Self::kill_tree).
     ///
     /// # Errors
     ///
@@ -412,6 +414,39 @@ impl Child {
         // Asked first: a child without a group must not lose its input for nothing.
         self.signal_group(0)?;
         schedule.carry_out(&mut GroupStop::new(self))
+    }
+
+    /// Kills the child and everything that descends from it with `SIGKILL`.
+    ///
+    /// Descendants are those whose parents lead to the child, as `/proc` shows them, whatever group or session they
+    /// have made for themselves, and the group that the child leads, if it leads one. All are stopped (`SIGSTOP`)
+    /// before the first is killed, so that one that starts others faster than they are killed gets nowhere. The child
+    /// still has to be waited for, or dropped.
+    ///
+    /// A process whose parent has ended before, as a daemon's has, is nobody's descendant, and is not reached unless
+    /// it is in the group; so a child that has ended itself has its group alone.
+    ///
+    /// # Errors
+    ///
+    /// `ESRCH` if the child was reaped, and `EPERM` if it has taken another identity: nothing is killed then. After the
+    /// others, what could be reached is killed: `EPERM` if a descendant has taken another identity; `NotFound` if there is
+    /// no `/proc` of this process's PID namespace; `TimedOut` if one is not stopped after some ten seconds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{BufRead, BufReader};
+    /// use std::os::unix::process::ExitStatusExt;
+    ///
+    /// let script = "setsid sleep 60 & echo started >&3; wait";
+    /// let mut child = streampipe::Command::new("sh").args(["-c", script]).spawn()?;
+    /// BufReader::new(&*child.stream()).read_line(&mut String::new())?;
+    /// child.kill_tree()?; // The sleep, too, in spite of its own session.
+    /// assert_eq!(child.wait()?.signal(), Some(9));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn kill_tree(&self) -> io::Result<()> {
+        kill_tree(&self.handle)
     }
 
     /// The child itself, for the stop of its group.

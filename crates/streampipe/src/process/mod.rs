@@ -10,6 +10,7 @@ mod output;
 mod status_unavailable;
 mod stop_schedule;
 mod stops;
+mod tree;
 
 pub use child::Child;
 pub use fork::{Fork, fork};
@@ -20,3 +21,4 @@ pub use streampipe_sys::fork::fork_unchecked;
 
 pub(crate) use orphans::sweep;
 pub(crate) use stops::Stops;
+pub(crate) use tree::Descendants;

@@ -42,6 +42,8 @@ mod steps;
 mod strays;
 /// Other kernels, emulators and C libraries.
 pub(crate) mod system;
+/// A child and everything that descends from it.
+mod trees;
 /// `Ok` means that it runs; an error leaves nothing.
 mod truth;
 /// A command and its child as values: how one is shown, how the other is taken apart.
