@@ -124,8 +124,7 @@ impl FromFork for Fork {
                 drop(theirs);
                 let mut ours = ours;
                 let child = name_and_release(&ours, pid).inspect_err(|_| {
-                    // The child waits for the byte; without it, it ends at once, unless a signal stopped it.
-                    let _ = ours.shutdown(std::net::Shutdown::Both);
+                    // While the child waits for the byte, the number is its own, even if `SIGCHLD` is ignored.
                     process::kill_by_id(pid);
                     let _ = process::reap_by_id(pid);
                 })?;
