@@ -168,16 +168,22 @@ const MOST_STOPS_SEEN: u32 = 5;
 /// A child that is slow is waited for: `execve` may have to fetch the program over a network. Only one that is
 /// found stopped is given up. Looks are counted, not looks in a row, so that whoever lets it go between two looks
 /// cannot hold it for ever.
+///
+/// Without `CAP_KILL`, this process may not kill another user's process, but may let one of its session go on: then
+/// the child is let go at each further look.
 fn leaves(word: &AtomicU32, pid: i32, pidfd: BorrowedFd<'_>) -> bool {
     let mut stops_seen = 0;
     while !leaves_within(word, Some(LOOK_EVERY)) {
         stops_seen += u32::from(is_stopped(pid));
-        if stops_seen == MOST_STOPS_SEEN {
-            let _ = signal_child(pid.unsigned_abs(), pidfd, libc::SIGKILL);
+        if stops_seen < MOST_STOPS_SEEN {
+            continue;
+        }
+        if signal_child(pid.unsigned_abs(), pidfd, libc::SIGKILL).is_ok() {
             // It reads what the caller owns: nothing may be given back before it is gone.
             leaves_within(word, None);
             return false;
         }
+        let _ = signal_child(pid.unsigned_abs(), pidfd, libc::SIGCONT);
     }
     true
 }

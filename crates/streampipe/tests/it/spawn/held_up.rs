@@ -5,11 +5,15 @@
 use std::io::ErrorKind;
 use std::time::Instant;
 
-use rustix::process::{Pid, Signal, getuid, kill_process};
+use rustix::process::{Pid, Signal, geteuid, getuid, kill_process};
 use streampipe::{Command, SpawnStep};
 
 use super::helpers::{HANG, Traces, eventually, path_of, state_of};
-use super::system::on_system;
+use super::system::{System, on_system, rerun_behind};
+use crate::support;
+
+/// A user that runs nothing else.
+const USER: u32 = 54_324;
 
 /// This process's own user, which anybody may take; one path, and so one `execve`.
 fn as_same_user() -> Command {
@@ -66,6 +70,30 @@ fn a_child_that_is_stopped_and_let_go_starts() {
         });
         assert!(started.expect("it was let go").success());
     });
+}
+
+/// A service user may have the right to change users, and not that to signal others' processes.
+#[test]
+fn a_stopped_child_that_its_parent_may_not_kill_is_let_go() {
+    const PATH: &str = path_of!(a_stopped_child_that_its_parent_may_not_kill_is_let_go);
+    if support::is_alone(PATH) {
+        return support::checked(|| {
+            let mut child = Command::new("/bin/true").uid(USER).spawn().expect("it is let go");
+            assert!(child.wait().expect("a status").success());
+        });
+    }
+    if !geteuid().is_root() {
+        return support::skip(PATH, "this is not root, who could give other rights");
+    }
+    if !support::has_program("setpriv", PATH) {
+        return;
+    }
+    let Some(system) = System::build(PATH) else { return };
+    let rights = ["--inh-caps=-all,+setuid,+setgid", "--ambient-caps=-all,+setuid,+setgid"];
+    let service = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"];
+    let prefix = service.into_iter().chain(rights).map(str::to_owned);
+    let prefix: Vec<_> = prefix.chain(system.prefix(&["TEST_EXEC=stops"])).collect();
+    rerun_behind(PATH, &prefix);
 }
 
 #[test]
