@@ -339,13 +339,17 @@ impl Command {
     /// Sets the child's user: real, effective and saved.
     ///
     /// Until the child has its program, all processes of that user can signal it. A child that they keep stopped is
-    /// killed after about 5 seconds, and the start is `TimedOut`. This process may not be dumped or traced meanwhile,
-    /// and, where the kernel does not say that the child has left its memory (`kcmp(2)`), from then on.
+    /// killed after about 5 seconds, and the start is `TimedOut`; without the right to kill it (`CAP_KILL`), this process
+    /// lets it go on. This process may not be dumped or traced meanwhile, and, where the kernel does not say that the child
+    /// has left its memory (`kcmp(2)`), from then on.
     ///
     /// The child looks for the program with that user's rights.
     ///
     /// The child gives up this process's supplementary groups, unless [`groups`](Self::groups) sets others. Where
     /// the kernel does not permit that (`setgroups`, `EPERM`), the child keeps them, as in std.
+    ///
+    /// **Ambient capabilities stay**, as in std, unless this process is root: with `CAP_SETUID` among them, the program can
+    /// take any identity. Clear the ambient set before the start (`PR_CAP_AMBIENT_CLEAR_ALL`, `capabilities(7)`).
     #[doc(alias = "setuid")]
     pub fn uid(&mut self, user: u32) -> &mut Self {
         self.identity.uid = Some(user);
