@@ -99,12 +99,20 @@ impl Producer {
     /// Takes the number of the note that is sent next, before it is sent.
     ///
     /// A sender that is killed behind that leaves a note that no mark names. Whoever goes on has the next number, so that the
-    /// reader can tell the two apart. A note that was not sent after all leaves its number to the next one.
+    /// reader can tell the two apart. If the note cannot be sent, [`cancel_note`](Self::cancel_note) gives its number back.
     pub fn begin_note<W: Word>(&mut self, view: &View<'_, W>) -> u16 {
         self.notes = later(self.notes, view.own.notes.load(Relaxed));
         // Behind this store is a system call: who hears of our death sees it.
         view.own.notes.store(self.notes.wrapping_add(1), Release);
         number_after(self.notes)
+    }
+
+    /// Gives back the number of the note that was begun and was not sent.
+    ///
+    /// Else each attempt would take one while there is no room for the note, and after 65,535 attempts a note that nobody
+    /// announced would have the number of one that was.
+    pub fn cancel_note<W: Word>(&mut self, view: &View<'_, W>) {
+        view.own.notes.store(self.notes, Release);
     }
 
     /// Notes that the bytes published next have the descriptors of the note that was begun and has been sent: whoever sees

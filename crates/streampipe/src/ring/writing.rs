@@ -305,9 +305,10 @@ impl Ring {
         let count = u8::try_from(fds.len()).unwrap_or(u8::MAX);
         let note = Note::Fds { count, at: writer.producer.tail() };
         let number = writer.producer.begin_note(&self.view());
-        match send_note(line.fd, note.numbered(number), fds) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Some(None)),
-            sent => sent?,
+        if let Err(error) = send_note(line.fd, note.numbered(number), fds) {
+            writer.producer.cancel_note(&self.view());
+            let is_full = error.kind() == io::ErrorKind::WouldBlock;
+            return if is_full { Ok(Some(None)) } else { Err(error) };
         }
         writer.producer.note_batch(&self.view());
         let end = self.end_of_step(0, total_len(parts));
