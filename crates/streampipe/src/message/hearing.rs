@@ -184,22 +184,39 @@ impl Core {
     }
 
     /// Waits until no other thread is inside of a read.
-    pub(crate) fn poll_uncontended(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut mail = self.lock();
-        if mail.incoming.is_some() {
-            return Poll::Ready(());
-        }
-        put_once(&mut mail.listeners.contended, context.waker());
-        Poll::Pending
+    pub(crate) fn uncontended(&self) -> BlockedFuture<'_> {
+        BlockedFuture { core: self, by: Blocker::Reader, key: None }
     }
 
     /// Waits until somebody has taken something out of full queues.
-    pub(crate) fn poll_not_full(&self, context: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn not_full(&self) -> BlockedFuture<'_> {
+        BlockedFuture { core: self, by: Blocker::FullQueues, key: None }
+    }
+
+    /// The same as [`uncontended`](Self::uncontended), for the one task that reads for others.
+    pub(crate) fn poll_uncontended(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.poll_blocked(Blocker::Reader, &mut Some(READER_KEY), context)
+    }
+
+    fn poll_blocked(
+        &self,
+        by: Blocker,
+        key: &mut Option<u64>,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
         let mut mail = self.lock();
-        if !mail.is_full(&self.budget()) {
+        let is_blocked = match by {
+            Blocker::Reader => mail.incoming.is_none(),
+            Blocker::FullQueues => mail.is_full(&self.budget()),
+        };
+        if !is_blocked {
             return Poll::Ready(());
         }
-        put_once(&mut mail.listeners.stalled, context.waker());
+        let listeners = &mut mail.listeners;
+        let key = *key.get_or_insert_with(|| listeners.new_key());
+        let before = listeners.blocked_by(by).insert(key, context.waker().clone());
+        drop(mail);
+        drop(before);
         Poll::Pending
     }
 
@@ -216,13 +233,6 @@ impl Core {
             return Ok(());
         }
         if stall.is_over(&mail) { Err(unclaimed(&mail)) } else { Ok(()) }
-    }
-}
-
-/// Adds a waker, if its task is not in the list: a future may be polled as often as somebody likes.
-fn put_once(wakers: &mut Vec<Waker>, waker: &Waker) {
-    if !wakers.iter().any(|it| it.will_wake(waker)) {
-        wakers.push(waker.clone());
     }
 }
 
@@ -245,9 +255,9 @@ pub(super) struct Listeners {
     takers: BTreeMap<u64, (Want, Waker)>,
     last_key: u64,
     /// Those that found another thread inside of a read.
-    contended: Vec<Waker>,
+    contended: BTreeMap<u64, Waker>,
     /// Those that wait until somebody takes what fills the queues.
-    stalled: Vec<Waker>,
+    stalled: BTreeMap<u64, Waker>,
     /// How many futures wait for the descriptor, and how many for the task that reads for them.
     polling: usize,
     served: usize,
@@ -272,11 +282,23 @@ impl Listeners {
     }
 
     pub(super) fn take_contended(&mut self) -> Vec<Waker> {
-        std::mem::take(&mut self.contended)
+        std::mem::take(&mut self.contended).into_values().collect()
     }
 
     fn take_stalled(&mut self) -> Vec<Waker> {
-        std::mem::take(&mut self.stalled)
+        std::mem::take(&mut self.stalled).into_values().collect()
+    }
+
+    fn blocked_by(&mut self, by: Blocker) -> &mut BTreeMap<u64, Waker> {
+        match by {
+            Blocker::Reader => &mut self.contended,
+            Blocker::FullQueues => &mut self.stalled,
+        }
+    }
+
+    fn new_key(&mut self) -> u64 {
+        self.last_key += 1;
+        self.last_key
     }
 
     fn take_all(&mut self) -> Vec<Waker> {
@@ -292,10 +314,7 @@ impl Listeners {
         if let Want::Answer(id) = want {
             return (id, self.callers.insert(id, waker.clone()));
         }
-        let key = key.unwrap_or_else(|| {
-            self.last_key += 1;
-            self.last_key
-        });
+        let key = key.unwrap_or_else(|| self.new_key());
         (key, self.takers.insert(key, (want, waker.clone())).map(|(_, waker)| waker))
     }
 
@@ -304,6 +323,43 @@ impl Listeners {
             Want::Answer(id) => self.callers.remove(&id),
             _ => self.takers.remove(&key).map(|(_, waker)| waker),
         }
+    }
+}
+
+/// Why a future cannot read for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blocker {
+    /// Another thread is inside of a read.
+    Reader,
+    /// Nobody takes what fills the queues.
+    FullQueues,
+}
+
+/// The key of the task that reads for others. Futures have keys from 1 on.
+const READER_KEY: u64 = 0;
+
+/// Waits until it is not blocked any more. It has one waker in the list, however often it is polled, and none when it is
+/// dropped.
+pub(crate) struct BlockedFuture<'core> {
+    core: &'core Core,
+    by: Blocker,
+    key: Option<u64>,
+}
+
+impl Future for BlockedFuture<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Self { core, by, key } = self.get_mut();
+        core.poll_blocked(*by, key, context)
+    }
+}
+
+impl Drop for BlockedFuture<'_> {
+    fn drop(&mut self) {
+        let Some(key) = self.key else { return };
+        let own = self.core.lock().listeners.blocked_by(self.by).remove(&key);
+        drop(own);
     }
 }
 

@@ -1,4 +1,3 @@
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::pin;
@@ -161,12 +160,12 @@ impl Line {
                     return Ok(arrived);
                 }
                 Look::More | Look::Empty => {}
-                Look::Busy => poll_fn(|context| self.core().poll_uncontended(context)).await,
+                Look::Busy => self.core().uncontended().await,
                 Look::Full => {
                     self.core().check_stall(&mut stall)?;
                     select! {
                         biased;
-                        () = poll_fn(|context| self.core().poll_not_full(context)) => {}
+                        () = self.core().not_full() => {}
                         () = sleep(stall.left()) => {}
                     }
                 }

@@ -3,12 +3,12 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
 use streampipe::tokio::{Child, RawChannel, SeqPacket, channel};
-use streampipe::{CallError, Command, Message, RecvError, Stdio};
+use streampipe::{Budget, CallError, Command, Message, RecvError, Stdio};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{block_on, pair, raw_pairs, soon};
@@ -76,6 +76,13 @@ async fn all(channel: &RawChannel) -> Vec<(u8, usize)> {
     }
 }
 
+/// Wakes nobody; how many of it there are says who keeps it.
+struct Kept;
+
+impl Wake for Kept {
+    fn wake(self: Arc<Self>) {}
+}
+
 /// Runs a task on a runtime of four threads.
 fn block_on_threads<T>(task: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -83,6 +90,29 @@ fn block_on_threads<T>(task: impl Future<Output = T>) -> T {
 }
 
 tests_of_engines! {
+    /// As one in a `select!` whose other branches are busy.
+    fn a_receive_that_is_polled_again_and_again_is_noted_once() {
+        block_on(async {
+            for (client, server) in raw_pairs() {
+                client.set_budget(Budget::default().queued_messages(1));
+                server.send(b"wanted by nobody", &[]).await.expect("room");
+                let kept = Arc::new(Kept);
+                let waker = Waker::from(Arc::clone(&kept));
+                let mut request = Box::pin(client.recv_request());
+                for polls in 0..200 {
+                    let polled = request.as_mut().poll(&mut Context::from_waker(&waker));
+                    assert!(polled.is_pending(), "it was to wait");
+                    let count = Arc::strong_count(&kept);
+                    assert!(count < 16, "noted {count} times after {polls} polls");
+                    tokio::task::yield_now().await;
+                }
+                drop((request, waker));
+                assert_eq!(Arc::strong_count(&kept), 1, "it is noted for ever");
+                assert_eq!(client.recv().await.expect("a message").bytes, b"wanted by nobody");
+            }
+        });
+    }
+
     fn a_kept_receive_does_not_delay_a_call() {
         block_on(async {
             for (client, server) in raw_pairs() {
