@@ -54,10 +54,10 @@ pub fn channel<A, B>() -> io::Result<(Channel<A, B>, Channel<B, A>)> {
 /// - A send that succeeded says "queued", not "received".
 /// - A program that waits for a child drops the channel first, or the child does not see its end.
 /// - postcard does not describe what it carries. A send of what the receiver could not notice is
-///   [`Unencodable`](SendReason::Unencodable): a field left out by serde's `skip_serializing_if`, anything with `flatten`,
-///   lists and maps that do not know their length. Enums that are `untagged` or have a `tag`, and types for any value at
-///   all, are sent, and are [`Undecodable`](RecvError::Undecodable). Attributes of one direction alone
-///   (`skip_serializing`) are seen by nobody: "A field that is left out" in `GOTCHAS.md`.
+///   [`Unencodable`](SendReason::Unencodable): a field left out by serde's `skip_serializing_if`, a structure with
+///   a `tag`, anything with `flatten`, lists and maps that do not know their length. Enums that are `untagged` or have a
+///   `tag`, and types for any value at all, are sent, and are [`Undecodable`](RecvError::Undecodable). Attributes of one
+///   direction alone (`skip_serializing`) are seen by nobody: "A field that is left out" in `GOTCHAS.md`.
 ///
 /// A value arrives whole or not at all, with its own descriptors. How large one may be is up to the receiver's
 /// [`Budget`]; nested deeper than 128, or with more than 65,536 parts that take no bytes, it is an error on either side.

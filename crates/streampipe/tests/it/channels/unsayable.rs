@@ -327,7 +327,31 @@ enum DefaultsInside {
     },
 }
 
+/// serde writes the name into it, and does not read it.
+#[derive(Serialize, Deserialize, Debug, PartialEq)]
+#[serde(tag = "type")]
+struct S {
+    k: u8,
+    v: Vec<u8>,
+}
+
+/// A field that happens to be what the structure is called.
+#[derive(Serialize, Deserialize, Debug, PartialEq)]
+struct Named {
+    name: String,
+}
+
 tests_alone! {
+    /// Of the 81 bytes of such a value, the receiver made 83.
+    fn a_structure_with_a_tag_is_refused_at_the_sender() {
+        for len in [0, 1, 81, 83] {
+            let tagged = S { k: 7, v: vec![9; len] };
+            contains(&refused(&tagged), &["S has a tag field"]);
+            contains(&refused(&(1, vec![tagged])), &["S has a tag field"]);
+        }
+        arrives(&Named { name: "Named".into() });
+    }
+
     /// Of 2,304 such values, 5 arrived as others, and the rest as garbage.
     fn a_field_that_is_left_out_is_refused_at_the_sender() {
         let (ours, theirs) = channel::<Skips, Skips>().expect("a pair");

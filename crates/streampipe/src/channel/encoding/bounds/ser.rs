@@ -13,11 +13,13 @@ use crate::channel::encoding::passing::complain;
 pub(in crate::channel::encoding) struct Bounded<'tally, S> {
     inner: S,
     tally: &'tally Tally,
+    /// The name of the structure that this is the tag of, if it is its name.
+    tag_of: Option<&'static str>,
 }
 
 impl<'tally, S> Bounded<'tally, S> {
     pub(in crate::channel::encoding) fn new(inner: S, tally: &'tally Tally) -> Self {
-        Self { inner, tally }
+        Self { inner, tally, tag_of: None }
     }
 }
 
@@ -30,12 +32,20 @@ const UNKNOWN_MAP: &str =
 struct Part<'value, T: ?Sized> {
     value: &'value T,
     tally: &'value Tally,
+    tag_of: Option<&'static str>,
+}
+
+impl<'value, T: ?Sized> Part<'value, T> {
+    fn new(value: &'value T, tally: &'value Tally) -> Self {
+        Self { value, tally, tag_of: None }
+    }
 }
 
 impl<T: Serialize + ?Sized> Serialize for Part<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let _level = self.tally.enter().map_err(|bound| S::Error::custom(complain(bound)))?;
-        self.value.serialize(Bounded::new(serializer, self.tally))
+        let Self { tally, tag_of, .. } = *self;
+        self.value.serialize(Bounded { inner: serializer, tally, tag_of })
     }
 }
 
@@ -62,8 +72,17 @@ impl<'tally, S: Serializer> Serializer for Bounded<'tally, S> {
         serialize_bool(bool) serialize_i8(i8) serialize_i16(i16) serialize_i32(i32)
         serialize_i64(i64) serialize_i128(i128) serialize_u8(u8) serialize_u16(u16)
         serialize_u32(u32) serialize_u64(u64) serialize_u128(u128) serialize_f32(f32)
-        serialize_f64(f64) serialize_char(char) serialize_str(&str) serialize_bytes(&[u8])
+        serialize_f64(f64) serialize_char(char) serialize_bytes(&[u8])
         serialize_unit_struct(&'static str)
+    }
+
+    fn serialize_str(self, value: &str) -> Result<S::Ok, S::Error> {
+        if self.tag_of == Some(value) {
+            return Err(unsayable(format_args!(
+                "{value} has a tag field (serde's tag), and its receiver would take the name in it for a field"
+            )));
+        }
+        self.inner.serialize_str(value)
     }
 
     fn serialize_none(self) -> Result<S::Ok, S::Error> {
@@ -75,7 +94,7 @@ impl<'tally, S: Serializer> Serializer for Bounded<'tally, S> {
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
-        self.inner.serialize_some(&Part { value, tally: self.tally })
+        self.inner.serialize_some(&Part::new(value, self.tally))
     }
 
     fn serialize_unit_variant(
@@ -92,7 +111,7 @@ impl<'tally, S: Serializer> Serializer for Bounded<'tally, S> {
         name: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        self.inner.serialize_newtype_struct(name, &Part { value, tally: self.tally })
+        self.inner.serialize_newtype_struct(name, &Part::new(value, self.tally))
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -102,7 +121,7 @@ impl<'tally, S: Serializer> Serializer for Bounded<'tally, S> {
         variant: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        let part = Part { value, tally: self.tally };
+        let part = Part::new(value, self.tally);
         self.inner.serialize_newtype_variant(name, index, variant, &part)
     }
 
@@ -195,7 +214,19 @@ impl<'tally, S> Compound<'tally, S> {
         'tally: 'value,
     {
         self.given += 1;
-        Part { value, tally: self.tally }
+        Part::new(value, self.tally)
+    }
+
+    /// The same for a field of a structure.
+    ///
+    /// serde writes the tag of a structure as a first field, a `str` that no field can be, and does not read it.
+    fn field<'value, T: ?Sized>(&mut self, value: &'value T) -> Part<'value, T>
+    where
+        'tally: 'value,
+    {
+        let may_be_tag = self.given == 0 && std::any::type_name::<T>() == "str";
+        let tag_of = may_be_tag.then_some(self.name);
+        Part { tag_of, ..self.part(value) }
     }
 
     /// Returns the inner serializer, if there are as many parts as were said.
@@ -257,7 +288,7 @@ macro_rules! fields {
                 key: &'static str,
                 value: &T,
             ) -> Result<(), S::Error> {
-                let part = self.part(value);
+                let part = self.field(value);
                 self.inner.serialize_field(key, &part)
             }
 
@@ -280,7 +311,7 @@ impl<S: SerializeMap> SerializeMap for Compound<'_, S> {
     type Error = S::Error;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), S::Error> {
-        self.inner.serialize_key(&Part { value, tally: self.tally })
+        self.inner.serialize_key(&Part::new(value, self.tally))
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), S::Error> {
