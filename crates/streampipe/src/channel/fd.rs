@@ -3,12 +3,12 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::{Datagram, FdRule, SeqPacket, Stream, WrongFd};
 
-/// How often it is looked whether a send that shares a descriptor is over.
+/// How often it is looked whether an attempt to send a descriptor is over.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// A descriptor inside of a value that a [`Channel`](crate::Channel) carries.
@@ -43,8 +43,29 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// ```
 #[derive(Debug)]
 pub struct Fd {
-    /// Shared with a send that is under way, and with nothing else.
     fd: Arc<OwnedFd>,
+    /// What the sends under way have of it.
+    shared: Arc<SharedFd>,
+}
+
+/// The share of a descriptor that all sends of it have together. Each clones it for one attempt at a time.
+#[derive(Debug, Default)]
+pub(crate) struct SharedFd(Mutex<Option<Arc<OwnedFd>>>);
+
+impl SharedFd {
+    /// The descriptor, unless it was taken back.
+    pub(super) fn get(&self) -> Option<Arc<OwnedFd>> {
+        self.lock().clone()
+    }
+
+    fn take_back(&self) {
+        let fd = self.lock().take();
+        drop(fd);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<OwnedFd>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Fd {
@@ -78,34 +99,40 @@ impl Fd {
         self.fd.try_clone().map(Self::from)
     }
 
-    pub(super) fn share(&self) -> Arc<OwnedFd> {
-        Arc::clone(&self.fd)
+    pub(super) fn share(&self) -> Arc<SharedFd> {
+        self.shared.lock().get_or_insert_with(|| Arc::clone(&self.fd));
+        Arc::clone(&self.shared)
     }
 }
 
 impl From<OwnedFd> for Fd {
     fn from(fd: OwnedFd) -> Self {
-        Self { fd: Arc::new(fd) }
+        Self { fd: Arc::new(fd), shared: Arc::default() }
     }
 }
 
 /// Returns the descriptor itself.
 ///
 /// A value that is being sent is borrowed, so a descriptor in it is taken out meanwhile only by way of a `Mutex` or the
-/// like. What is returned then is a duplicate; if there is no free descriptor for one, this waits for one, or until the
-/// send is over.
+/// like. What is returned then is a duplicate. If there is no free descriptor for one, the send loses the descriptor, and
+/// fails with [`FdError::TakenOut`](crate::FdError::TakenOut) unless it has sent it before.
 impl From<Fd> for OwnedFd {
     fn from(fd: Fd) -> Self {
-        let mut fd = fd.fd;
+        let Fd { mut fd, shared } = fd;
+        let is_being_sent = Arc::strong_count(&shared) > 1;
+        if is_being_sent {
+            if let Ok(copy) = fd.try_clone() {
+                return copy;
+            }
+        }
+        shared.take_back();
         loop {
             fd = match Arc::try_unwrap(fd) {
                 Ok(alone) => return alone,
+                // By an attempt to send it, which is soon over, and the last.
                 Err(shared) => shared,
             };
-            match fd.try_clone() {
-                Ok(copy) => return copy,
-                Err(_) => std::thread::sleep(LOOK_AGAIN),
-            }
+            std::thread::sleep(LOOK_AGAIN);
         }
     }
 }

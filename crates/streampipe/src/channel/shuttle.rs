@@ -22,13 +22,12 @@ pub(super) fn send<T: Serialize>(
     let encoded = pack(core, value)?;
     let fds = encoded.fds();
     let sent = encoded.with_parts(|parts| {
-        let message = Outbound { kind, id, parts, fds: &fds };
+        let message = Outbound { kind, id, parts, fds };
         match kind {
             Kind::Request => core.send_request(&message, waiting),
             _ => core.send(&message, waiting),
         }
     });
-    drop(fds);
     core.give_buffer(encoded.into_buffer());
     sent
 }

@@ -32,9 +32,9 @@ pub(crate) use core::{Arrived, Carries, Core};
 #[cfg(feature = "tokio")]
 pub(crate) use hearing::{Look, Served};
 pub(crate) use mail::Want;
-pub(crate) use outgoing::Outbound;
 #[cfg(feature = "tokio")]
 pub(crate) use outgoing::Suspicion;
+pub(crate) use outgoing::{FdSource, Outbound};
 pub(crate) use payload::WORTH_SHARING;
 #[cfg(feature = "tokio")]
 pub(crate) use sending::{SendStep, SendSteps};

@@ -12,19 +12,20 @@
 //!    time that happens the grace period of the message doubles, so that two senders that are both polled do not go on
 //!    withdrawing each other's messages.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
-#[cfg(feature = "tokio")]
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use streampipe_sys::process::own_id;
 use streampipe_wire::{Frames, HEADER_LEN, Header, Kind, Totals};
 
+use super::SendReason;
 use super::carrier::{Carrier, Carries};
-use crate::FdError;
 use crate::end::Waiting;
+use crate::{FdError, FdPolicy, RefusedFd};
 
 /// Up to this size header and payload are copied together: cheaper than a send from two places (measured: 3 % of a
 /// round trip up to 4 KiB, the other way round from 16 KiB on).
@@ -42,6 +43,10 @@ const ZEROS: [u8; 4096] = [0; 4096];
 /// How many bytes a send goes on with whose deadline has passed, as long as there is room: as many as there ever is room
 /// for at once. A peer that reads on and on must not keep it longer.
 const AFTER_THE_DEADLINE: usize = 512 << 10;
+
+/// How long descriptors are borrowed at a time while a frame with them waits for room: longer than [`Carrier::send`] asks a
+/// system that is short of memory.
+const BORROWED: Duration = Duration::from_millis(500);
 
 /// How long a future that has sent a part of its message may leave room unused before another sender withdraws it.
 #[cfg(feature = "tokio")]
@@ -126,8 +131,40 @@ pub(crate) struct Outbound<'message> {
     pub(crate) id: u64,
     /// The payload, in order.
     pub(crate) parts: &'message [&'message [u8]],
-    pub(crate) fds: &'message [BorrowedFd<'message>],
+    pub(crate) fds: &'message dyn FdSource,
 }
+
+/// The descriptors of a message, which are borrowed for one attempt to send a frame at a time.
+///
+/// Between two attempts the owner may take a descriptor away; the send fails then.
+pub(crate) trait FdSource: fmt::Debug + Sync {
+    fn count(&self) -> usize;
+
+    /// Calls with the descriptors of this range.
+    fn borrow(
+        &self,
+        range: Range<usize>,
+        call: &mut dyn FnMut(&[BorrowedFd<'_>]) -> io::Result<usize>,
+    ) -> io::Result<usize>;
+}
+
+/// Descriptors that are borrowed for the whole send.
+impl FdSource for &[BorrowedFd<'_>] {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn borrow(
+        &self,
+        range: Range<usize>,
+        call: &mut dyn FnMut(&[BorrowedFd<'_>]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        call(&self[range])
+    }
+}
+
+/// For messages without descriptors.
+pub(super) const NO_FDS: &dyn FdSource = &(&[] as &[BorrowedFd<'static>]);
 
 /// A message on its way.
 #[derive(Debug)]
@@ -153,11 +190,25 @@ impl Outbound<'_> {
     pub(crate) fn len(&self) -> u64 {
         self.parts.iter().map(|part| part.len() as u64).sum()
     }
+
+    /// Checks that the descriptors may be sent.
+    pub(super) fn check_fds(&self, policy: &FdPolicy) -> Result<(), SendReason> {
+        if self.fds.count() == 0 {
+            return Ok(());
+        }
+        let mut checked: Result<(), RefusedFd> = Ok(());
+        let borrowed = self.fds.borrow(0..self.fds.count(), &mut |fds| {
+            checked = policy.check_outgoing(fds);
+            Ok(0)
+        });
+        borrowed.map_err(SendReason::Io)?;
+        checked.map_err(SendReason::RefusedFd)
+    }
 }
 
 impl Posting {
     pub(super) fn new(message: &Outbound<'_>, carries: Carries, waiting: Waiting) -> Self {
-        let fds = u32::try_from(message.fds.len()).unwrap_or(u32::MAX);
+        let fds = u32::try_from(message.fds.count()).unwrap_or(u32::MAX);
         let totals = Totals { bytes: message.len(), fds };
         let frames = Frames::new(message.kind, message.id, totals);
         let gives_up = carries == Carries::Bytes && waiting != Waiting::Forever;
@@ -265,8 +316,11 @@ impl Begun {
         let unsent_header = &header[self.sent.min(HEADER_LEN)..];
         let from = self.first_byte + self.sent.saturating_sub(HEADER_LEN) as u64;
         let payload = from..self.first_byte + u64::from(self.header.length);
-        let fds = if self.sent == 0 { &message.fds[self.fds.clone()] } else { &[] };
-        if fds.is_empty() && self.len() <= SMALL {
+        if self.sent == 0 && !self.fds.is_empty() {
+            return self.send_fds(carrier, message, waiting);
+        }
+        let fds = &[];
+        if self.len() <= SMALL {
             let small = &mut outgoing.small;
             small.clear();
             small.extend_from_slice(unsent_header);
@@ -294,6 +348,31 @@ impl Begun {
         let mut parts = vec![IoSlice::new(unsent_header)];
         parts.extend(cut(message.parts, payload).map(IoSlice::new));
         carrier.send(&parts, fds, waiting)
+    }
+
+    /// Sends a frame with descriptors, which has no payload.
+    fn send_fds(
+        &self,
+        carrier: &Carrier,
+        message: &Outbound<'_>,
+        waiting: Waiting,
+    ) -> io::Result<usize> {
+        let header = self.header.to_bytes();
+        let parts = [IoSlice::new(&header)];
+        loop {
+            let slice = match waiting {
+                Waiting::Never => Waiting::Never,
+                _ => {
+                    let end = Instant::now() + BORROWED;
+                    Waiting::Until(waiting.deadline().map_or(end, |deadline| deadline.min(end)))
+                }
+            };
+            let send = &mut |fds: &[BorrowedFd<'_>]| carrier.send(&parts, fds, slice);
+            match message.fds.borrow(self.fds.clone(), send) {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && !waiting.is_over() => {}
+                done => return done,
+            }
+        }
     }
 }
 
@@ -431,7 +510,7 @@ mod tests {
         let large = vec![0; 1 << 28];
         let mut parts = vec![&large[..]; 16];
         parts.push(b"behind 4 GiB");
-        let message = Outbound { kind: Kind::Message, id: 0, parts: &parts, fds: &[] };
+        let message = Outbound { kind: Kind::Message, id: 0, parts: &parts, fds: NO_FDS };
         assert_eq!(message.len(), (1 << 32) + 12);
         let behind: Vec<_> = cut(&parts, (1 << 32) - 1..(1 << 32) + 6).collect();
         assert_eq!(behind, [&b"\0"[..], b"behind"]);

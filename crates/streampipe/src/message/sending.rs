@@ -7,7 +7,7 @@ use streampipe_wire::Kind;
 
 use super::SendReason;
 use super::core::Core;
-use super::outgoing::{Outbound, Outgoing, Posting};
+use super::outgoing::{NO_FDS, Outbound, Outgoing, Posting};
 #[cfg(feature = "tokio")]
 use super::outgoing::{Suspicion, Way};
 use crate::end::Waiting;
@@ -64,9 +64,7 @@ impl Core {
         turn: Waiting,
         waiting: Waiting,
     ) -> Result<Sending<'_>, SendReason> {
-        if !message.fds.is_empty() {
-            self.policy().check_outgoing(message.fds).map_err(SendReason::RefusedFd)?;
-        }
+        message.check_fds(&self.policy())?;
         let outgoing = self.take_turn(turn).map_err(|busy| match busy {
             Busy::Now => SendReason::Full,
             Busy::TimedOut => SendReason::TimedOut,
@@ -117,7 +115,7 @@ impl Core {
                 return false;
             }
             while let Some(id) = self.next_regret() {
-                let message = Outbound { kind: Kind::NoAnswer, id, parts: &[], fds: &[] };
+                let message = Outbound { kind: Kind::NoAnswer, id, parts: &[], fds: NO_FDS };
                 let mut posting = Posting::new(&message, self.carrier.carries, Waiting::Never);
                 let sent = posting.advance(&self.carrier, &mut outgoing, &message, Waiting::Never);
                 // If nobody is there who could be told, it is forgotten.
@@ -165,9 +163,7 @@ impl Core {
         &self,
         message: &Outbound<'_>,
     ) -> Result<SendSteps<'_>, SendReason> {
-        if !message.fds.is_empty() {
-            self.policy().check_outgoing(message.fds).map_err(SendReason::RefusedFd)?;
-        }
+        message.check_fds(&self.policy())?;
         let posting = self.posting(message);
         Ok(SendSteps {
             core: self,

@@ -317,10 +317,9 @@ async fn send(
     packed: Result<Encoded, SendReason>,
 ) -> Result<(), SendReason> {
     let encoded = packed?;
-    let fds = encoded.fds();
     let parts = encoded.parts();
-    let sent = line.send(&Outbound { kind, id, parts: &parts, fds: &fds }).await;
-    drop((fds, parts));
+    let sent = line.send(&Outbound { kind, id, parts: &parts, fds: encoded.fds() }).await;
+    drop(parts);
     line.core().give_buffer(Encoded::into_buffer(encoded));
     sent
 }

@@ -52,7 +52,7 @@ impl RawChannel {
     ///
     /// Dropped before it is done, the message is withdrawn as a whole.
     pub async fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), SendError> {
-        let message = Outbound { kind: Kind::Message, id: 0, parts: &[bytes], fds };
+        let message = Outbound { kind: Kind::Message, id: 0, parts: &[bytes], fds: &fds };
         self.line.send(&message).await.map_err(|reason| SendError::new((), reason))
     }
 
@@ -82,7 +82,7 @@ impl RawChannel {
     /// [counted](Self::late_answers).
     pub async fn call(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<Message, CallError> {
         let call = self.line.core().open_call();
-        let request = Outbound { kind: Kind::Request, id: call.id, parts: &[bytes], fds };
+        let request = Outbound { kind: Kind::Request, id: call.id, parts: &[bytes], fds: &fds };
         let arrived = match self.line.call(call.id, self.line.send(&request)).await {
             Ok(arrived) => arrived,
             Err(reason) => {

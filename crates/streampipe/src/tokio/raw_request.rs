@@ -47,7 +47,7 @@ impl<'channel> RawRequest<'channel> {
     /// Dropped before it is done, the caller is told that there is no answer.
     pub async fn answer(mut self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), SendError> {
         let id = self.inner.as_ref().map_or(0, crate::RawRequest::id);
-        let answer = Outbound { kind: Kind::Answer, id, parts: &[bytes], fds };
+        let answer = Outbound { kind: Kind::Answer, id, parts: &[bytes], fds: &fds };
         self.line.send(&answer).await.map_err(|reason| SendError::new((), reason))?;
         if let Some(answered) = self.inner.take() {
             answered.forget();

@@ -1,5 +1,3 @@
-use std::os::fd::{AsFd, BorrowedFd};
-
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,7 +8,7 @@ use super::passing::{
 };
 use super::undecodable::Undecodable;
 use crate::Bytes;
-use crate::message::{Arrived, WORTH_SHARING};
+use crate::message::{Arrived, FdSource, WORTH_SHARING};
 
 /// A value as it goes over the wire.
 #[derive(Debug)]
@@ -46,8 +44,8 @@ impl Encoded {
     }
 
     /// The descriptors.
-    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.fds.iter().map(AsFd::as_fd).collect()
+    pub(crate) fn fds(&self) -> &dyn FdSource {
+        &self.fds
     }
 
     /// The buffer, to be used again.

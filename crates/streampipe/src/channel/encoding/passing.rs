@@ -5,12 +5,16 @@
 //! their own.
 
 use std::cell::RefCell;
+use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::LocalKey;
 
-use crate::Bytes;
+use crate::channel::fd::SharedFd;
 use crate::end::End;
+use crate::message::FdSource;
+use crate::{Bytes, FdError};
 
 thread_local! {
     static SENDING: RefCell<Option<Sent>> = const { RefCell::new(None) };
@@ -22,19 +26,46 @@ thread_local! {
 /// A descriptor on its way out: kept open until the kernel has its own copy.
 #[derive(Debug)]
 pub(crate) enum PassedFd {
-    Fd(Arc<OwnedFd>),
+    /// A descriptor of the value, which may be taken out of it meanwhile.
+    Fd(Arc<SharedFd>),
     Copy(OwnedFd),
     /// An end, which is known to be one: it is not sent over itself.
     End(End),
 }
 
-impl AsFd for PassedFd {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Fd(fd) => fd.as_fd(),
-            Self::Copy(fd) => fd.as_fd(),
-            Self::End(end) => end.as_fd(),
-        }
+impl FdSource for Vec<PassedFd> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn borrow(
+        &self,
+        range: Range<usize>,
+        call: &mut dyn FnMut(&[BorrowedFd<'_>]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let fds = &self[range.clone()];
+        // Nothing is locked during the call.
+        let shared: Vec<_> = fds
+            .iter()
+            .zip(range)
+            .map(|(fd, index)| match fd {
+                PassedFd::Fd(shared) => match shared.get() {
+                    Some(fd) => Ok(Some(fd)),
+                    None => Err(FdError::TakenOut { index }),
+                },
+                _ => Ok(None),
+            })
+            .collect::<Result<_, _>>()?;
+        let borrowed: Vec<_> = fds
+            .iter()
+            .zip(&shared)
+            .filter_map(|(fd, shared)| match fd {
+                PassedFd::Fd(_) => shared.as_ref().map(|fd| fd.as_fd()),
+                PassedFd::Copy(fd) => Some(fd.as_fd()),
+                PassedFd::End(end) => Some(end.as_fd()),
+            })
+            .collect();
+        call(&borrowed)
     }
 }
 

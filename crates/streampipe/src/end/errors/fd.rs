@@ -38,6 +38,12 @@ pub enum FdError {
         /// Its place in the slice.
         index: usize,
     },
+    /// A descriptor was taken out of a value while it was being sent, and there was no free descriptor for a duplicate; nothing
+    /// of the value is handed over.
+    TakenOut {
+        /// Its place among the descriptors of the value.
+        index: usize,
+    },
     /// Descriptors came to a call that cannot hand them over. Nothing is lost: the bytes and the
     /// descriptors wait for `recv_fds`.
     Waiting {
@@ -86,6 +92,9 @@ impl fmt::Display for FdError {
                 f,
                 "descriptor {index} of those given is an end of the very pair it would be sent over"
             ),
+            Self::TakenOut { index } => {
+                write!(f, "descriptor {index} was taken out of the value while it was being sent")
+            }
             Self::Waiting { count, bytes } => write!(
                 f,
                 "descriptors ({count}) came with the next bytes ({bytes}): take both with recv_fds"
@@ -120,7 +129,9 @@ impl From<FdError> for io::Error {
                 io::ErrorKind::InvalidInput
             }
             FdError::Waiting { .. } | FdError::Refused { .. } => io::ErrorKind::InvalidData,
-            FdError::Lost { .. } | FdError::Orphaned { .. } => io::ErrorKind::Other,
+            FdError::Lost { .. } | FdError::Orphaned { .. } | FdError::TakenOut { .. } => {
+                io::ErrorKind::Other
+            }
         };
         Self::new(kind, error)
     }

@@ -360,7 +360,7 @@ impl RawChannel {
         fds: &[BorrowedFd<'_>],
         waiting: Waiting,
     ) -> Result<(), SendError> {
-        let message = Outbound { kind: Kind::Message, id: 0, parts: &[bytes], fds };
+        let message = Outbound { kind: Kind::Message, id: 0, parts: &[bytes], fds: &fds };
         self.core.send(&message, waiting).map_err(|reason| SendError::new((), reason))
     }
 
@@ -375,7 +375,7 @@ impl RawChannel {
             return Err(CallError::NotSent(SendError::new((), SendReason::TimedOut)));
         }
         let call = self.core.open_call();
-        let request = Outbound { kind: Kind::Request, id: call.id, parts: &[bytes], fds };
+        let request = Outbound { kind: Kind::Request, id: call.id, parts: &[bytes], fds: &fds };
         if let Err(reason) = self.core.send_request(&request, sending) {
             call.cancel();
             return Err(CallError::NotSent(SendError::new((), reason)));

@@ -58,7 +58,7 @@ impl<'channel> RawRequest<'channel> {
     ///
     /// As [`RawChannel::send`](crate::RawChannel::send). The caller is told that there is no answer then, if it can be.
     pub fn answer(mut self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), SendError> {
-        let answer = Outbound { kind: Kind::Answer, id: self.id, parts: &[bytes], fds };
+        let answer = Outbound { kind: Kind::Answer, id: self.id, parts: &[bytes], fds: &fds };
         let sent = self.core.send(&answer, self.core.end().write_waiting());
         self.is_answered = sent.is_ok();
         sent.map_err(|reason| SendError::new((), reason))
