@@ -10,7 +10,6 @@ use ::tokio::runtime::Handle;
 use ::tokio::select;
 use ::tokio::sync::Notify;
 use ::tokio::task::{AbortHandle, consume_budget};
-use ::tokio::time::sleep;
 
 use super::RegisterError;
 use super::reader_task::ReaderTask;
@@ -115,7 +114,7 @@ impl Line {
                 SendStep::Behind(grace) => select! {
                     biased;
                     () = is_finished => {}
-                    () = sleep(grace) => sending.steps.suspicion.has_waited(),
+                    () = ready.sleep(grace) => sending.steps.suspicion.has_waited(),
                 },
             }
         }
@@ -166,7 +165,7 @@ impl Line {
                     select! {
                         biased;
                         () = self.core().not_full() => {}
-                        () = sleep(stall.left()) => {}
+                        () = self.0.ready.sleep(stall.left()) => {}
                     }
                 }
             }
@@ -267,7 +266,7 @@ impl Shared {
                 Ok(SendStep::Behind(grace)) => select! {
                     biased;
                     () = is_finished => {}
-                    () = sleep(grace) => suspicion.has_waited(),
+                    () = self.ready.sleep(grace) => suspicion.has_waited(),
                 },
                 Ok(SendStep::Done(_) | SendStep::Full) => regretted.await,
             }

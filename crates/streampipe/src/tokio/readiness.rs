@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use ::tokio::io::Interest;
 use ::tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+use ::tokio::runtime::Handle;
 use ::tokio::select;
 use ::tokio::sync::Notify;
 use ::tokio::task::consume_budget;
-use ::tokio::time::sleep;
+use ::tokio::time::{Sleep, sleep};
 
 use super::RegisterError;
 use super::waker_set::{Place, WakerSet};
@@ -45,6 +46,8 @@ pub(super) struct Readiness<T: HasEnd> {
     process: Option<[AsyncFd<OwnedFd>; 2]>,
     /// Who waits for the lifeline of a ring.
     audience: Audience,
+    /// Which has the clock.
+    runtime: Handle,
 }
 
 /// Whether the first try is made before the descriptor is said to be ready.
@@ -71,7 +74,14 @@ impl<T: HasEnd> Readiness<T> {
         };
         let inner = register(inner, interest)?;
         let (outlet, writers, audience) = (Mutex::default(), Arc::default(), Audience::default());
-        Ok(Self { inner, outlet, writers, end_of_reading, process, audience })
+        let runtime = Handle::current();
+        Ok(Self { inner, outlet, writers, end_of_reading, process, audience, runtime })
+    }
+
+    /// A sleep by the clock of the runtime that looks after the end, whoever polls the future.
+    pub(super) fn sleep(&self, time: Duration) -> Sleep {
+        let _entered = self.runtime.enter();
+        sleep(time)
     }
 
     pub(super) fn get(&self) -> &T {
@@ -183,7 +193,7 @@ impl<T: HasEnd> Readiness<T> {
                     gone?;
                     return self.insist(attempt).await;
                 }
-                () = sleep(SLICE) => {
+                () = self.sleep(SLICE) => {
                     if let Some(done) = attempt() {
                         return Ok(done);
                     }
@@ -199,7 +209,7 @@ impl<T: HasEnd> Readiness<T> {
             if let Some(done) = attempt() {
                 return Ok(done);
             }
-            sleep(CLOSING).await;
+            self.sleep(CLOSING).await;
         }
     }
 
@@ -301,7 +311,7 @@ impl<T: HasEnd> Readiness<T> {
                     return self.insist(attempt).await;
                 }
                 // There may be room in the ring, and none in the lifeline for descriptors.
-                () = sleep(SLICE), if direction == 1 => {}
+                () = self.sleep(SLICE), if direction == 1 => {}
             }
         }
     }

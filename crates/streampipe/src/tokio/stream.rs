@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::{fmt, io};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use ::tokio::time::{Sleep, sleep};
+use ::tokio::time::Sleep;
 
 use super::RegisterError;
 use super::readiness::{HasEnd, Haste, Readiness, unless_waiting};
@@ -133,7 +133,7 @@ impl Stream {
                 return Poll::Ready(done);
             }
             let Some(time) = self.ready.pause(interest) else { return Poll::Pending };
-            let waiting = pause.get_or_insert_with(|| Box::pin(sleep(time)));
+            let waiting = pause.get_or_insert_with(|| Box::pin(self.ready.sleep(time)));
             if waiting.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }

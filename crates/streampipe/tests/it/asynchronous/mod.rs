@@ -4,6 +4,8 @@
 mod cancelling;
 // Channels and calls.
 mod channels;
+// Futures that another executor polls.
+mod elsewhere;
 // Ends, and children.
 mod ends;
 // What the runtime cannot register, given back.
