@@ -31,8 +31,9 @@ impl Descendants {
             }
             at += 1;
         }
-        let mut family = all.iter().filter(|it| ancestors.contains(&it.pid) || self.contains(it));
-        Ok(Seen { new_from: before, all_held: family.all(ProcessStat::is_held) })
+        let family = all.iter().filter(|it| ancestors.contains(&it.pid) || self.contains(it));
+        let not_held = family.filter(|it| !it.is_held()).map(|it| it.pid).collect();
+        Ok(Seen { new_from: before, not_held })
     }
 
     /// All that were found, in the order in which they were.
@@ -47,12 +48,12 @@ impl Descendants {
 }
 
 /// What a look has shown.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Seen {
     /// Where those begin, among the found, that were not found before.
     pub(crate) new_from: usize,
-    /// Whether none of the family, the ancestors included, could start another process.
-    pub(crate) all_held: bool,
+    /// Those of the family, the ancestors included, that could start another process.
+    pub(crate) not_held: Vec<i32>,
 }
 
 /// A process is known by its number and the time of its start.

@@ -1,7 +1,7 @@
 //! Killing a child with all that descends from it.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use streampipe_sys::job::procfs;
 use streampipe_sys::open::numbers;
@@ -10,9 +10,11 @@ use streampipe_sys::wait::pause;
 use super::descendants::Descendants;
 use crate::process::child_handle::ChildHandle;
 
-/// How often it is looked whether everybody is stopped, and for how long: some ten seconds.
-const LOOKS: u32 = 10_000;
+/// The pause between two looks whether everybody is stopped.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// How long everybody may take to stop. A look reads all of `/proc`, so their number says nothing of time.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// Kills the child, its process group if it leads one, and its descendants.
 ///
@@ -38,18 +40,29 @@ pub(in crate::process) fn kill_tree(child: &ChildHandle) -> io::Result<()> {
 fn stop_all(child: &ChildHandle, tree: &mut Descendants) -> io::Result<()> {
     let id = child.id();
     let ancestors = [i32::try_from(id).unwrap_or(i32::MAX)];
-    for _ in 0..LOOKS {
+    let deadline = Instant::now() + STOP_WITHIN;
+    // Those that have taken another identity do not stop, however long they are waited for.
+    let mut unreachable = Vec::new();
+    loop {
         let seen = tree.look(&ancestors)?;
         let new = &tree.found()[seen.new_from..];
-        if new.is_empty() && seen.all_held {
+        if new.is_empty() && seen.not_held.iter().all(|pid| unreachable.contains(pid)) {
             return Ok(());
         }
         for process in new {
-            // One that has ended meanwhile is not there; one that cannot be reached is told of by its kill.
-            let _ = procfs::signal(process, numbers::SIGSTOP);
+            match procfs::signal(process, numbers::SIGSTOP) {
+                // Its kill will tell of it.
+                Err(error) if error.raw_os_error() == Some(numbers::EPERM) => {
+                    unreachable.push(process.pid);
+                }
+                // One that has ended meanwhile is not there.
+                Ok(()) | Err(_) => {}
+            }
         }
-        pause(LOOK_EVERY, None)?;
+        if Instant::now() >= deadline {
+            let text = format!("descendants of process {id} did not stop within {STOP_WITHIN:?}");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+        }
+        pause(LOOK_EVERY, Some(deadline))?;
     }
-    let text = format!("descendants of process {id} did not stop within {LOOKS} looks");
-    Err(io::Error::new(io::ErrorKind::TimedOut, text))
 }

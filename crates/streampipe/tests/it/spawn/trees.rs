@@ -1,8 +1,10 @@
 //! A child and everything that descends from it, killed whatever groups and sessions they made for themselves.
 
 use std::os::unix::process::ExitStatusExt;
+use std::time::Instant;
 
-use super::helpers::{LeftBehind, all_of, await_end, eventually, line, sh};
+use super::helpers::{HANG, LeftBehind, all_of, await_end, eventually, line, path_of, sh};
+use super::system::rerun_behind;
 use crate::support::{self, tests_alone};
 
 /// Kills the tree; the child must have died of it.
@@ -13,6 +15,35 @@ fn killed(mut child: streampipe::Child) {
 
 fn ends(process: &LeftBehind) {
     assert!(eventually(|| !process.runs()), "it goes on");
+}
+
+/// As below `sudo`: it cannot be stopped, and nobody waits for that.
+#[test]
+fn a_descendant_of_another_user_does_not_delay_the_kill_of_the_others() {
+    let path = path_of!(a_descendant_of_another_user_does_not_delay_the_kill_of_the_others);
+    if support::is_alone(path) {
+        return support::checked(|| {
+            let script = "sleep 100 & echo $! >&3; \
+                          setpriv --reuid=54325 sh -c 'echo ready >&3; read line <&3' & wait";
+            let mut child = sh(script).spawn().expect("it starts");
+            let grandchild = LeftBehind::announced_on(child.stream());
+            assert_eq!(line(child.stream()), "ready");
+            let began = Instant::now();
+            let error = child.kill_tree().expect_err("one has another identity");
+            assert_eq!(error.raw_os_error(), Some(1), "{error}");
+            assert!(began.elapsed() < HANG, "{:?}", began.elapsed());
+            ends(&grandchild);
+            assert_eq!(child.wait().expect("a status").signal(), Some(9));
+        });
+    }
+    if !rustix::process::geteuid().is_root() {
+        return support::skip(path, "this is not root, who could give other rights");
+    }
+    if support::has_program("setpriv", path) {
+        let user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"];
+        let rights = ["--inh-caps=-all,+setuid", "--ambient-caps=-all,+setuid"];
+        rerun_behind(path, &[&user[..], &rights].concat());
+    }
 }
 
 tests_alone! {
@@ -43,7 +74,7 @@ tests_alone! {
         let whole = rest.rfind('\n').map_or("", |at| &rest[..at]);
         started.extend(whole.lines().map(|pid| LeftBehind::of(pid.parse().expect("a number"))));
         started.iter().for_each(ends);
-        assert!(support::is_childless_within(super::helpers::HANG));
+        assert!(support::is_childless_within(HANG));
     }
 
     fn one_that_was_stopped_before_is_killed() {
