@@ -107,7 +107,7 @@ fn made((_, step): &Step, prepared: &Prepared) -> String {
         Children::None => {}
         left => said.push_str(&format!(" LEFT A CHILD: {left:?}")),
     }
-    let open_now = open_descriptors();
+    let open_now = descriptors_left(&open);
     if open_now != open {
         said.push_str(&format!(" LEFT DESCRIPTORS: {open:?} before, {open_now:?} now"));
     }
@@ -123,16 +123,27 @@ fn open_descriptors() -> Vec<i32> {
     (0..256).filter(|&number| confine::is_open(number)).collect()
 }
 
-/// What is dropped is reaped soon, by a thread of the library's.
+/// How long the library's own thread may take to reap what was dropped, and to close what it kept of it.
+const REAPING: Duration = Duration::from_secs(5);
+
+/// What is left of children once those that were dropped have been reaped.
 fn children_left() -> Children {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    settled(confine::children, |left| *left == Children::None)
+}
+
+/// What is open once nothing is kept of those that were dropped.
+fn descriptors_left(before: &[i32]) -> Vec<i32> {
+    settled(open_descriptors, |open| open == before)
+}
+
+/// The answer once it is as expected; at last, whatever it is.
+fn settled<T>(ask: impl Fn() -> T, is_expected: impl Fn(&T) -> bool) -> T {
+    let deadline = Instant::now() + REAPING;
     loop {
-        match confine::children() {
-            left @ (Children::Running | Children::Ended(_)) if Instant::now() < deadline => {
-                let _ = left;
-                std::thread::yield_now();
-            }
-            left => return left,
+        let answer = ask();
+        if is_expected(&answer) || Instant::now() >= deadline {
+            return answer;
         }
+        std::thread::yield_now();
     }
 }
