@@ -9,7 +9,10 @@ use std::ptr;
 use libc::{c_char, c_int, c_void};
 use rustix::fs::{Access, FileType, Mode, OFlags, RawDir, Timespec};
 use rustix::process::{Gid, Pid, Resource, Rlimit, Uid, setpgid, setrlimit, setsid};
-use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{
+    capabilities, clear_ambient_capability_set, set_no_new_privs, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
+};
 
 use super::clone::{Report, Verdict};
 use super::moves::Moves;
@@ -55,7 +58,7 @@ impl Orders<'_> {
 
 /// The child. Calls, in this order: `sigaction`, `setsid` or `setpgid`, `close_range` (where there
 /// is none, `open`, `getdents64`, `fcntl` and `close` on `/proc/self/fd`; without that `prlimit`), `fcntl`, `dup2`,
-/// `prlimit`, `setgroups`, `setresgid`, `setresuid`, `prlimit` again, `chdir`, `prctl`, `getppid`,
+/// `prlimit`, `setgroups`, `setresgid`, `setresuid`, `prctl`, `prlimit` again, `chdir`, `prctl`, `getppid`,
 /// `getpid`, `sigprocmask`, `execve`, `_exit`; after an `execve` that failed also `nanosleep`, `stat` and
 /// `access`; with a copy of the memory also `write`. Each is a bare system call or async-signal-safe.
 pub(super) extern "C" fn child(orders: *mut c_void) -> c_int {
@@ -272,8 +275,23 @@ fn take_identity(identity: &Identity) -> rustix::io::Result<()> {
     }
     if let Some(uid) = identity.uid.map(Uid::from_raw) {
         set_thread_res_uid(uid, uid, uid)?;
+        if !uid.is_root() {
+            clear_ambient_capabilities()?;
+        }
     }
     Ok(())
+}
+
+/// The program would have them (`capabilities(7)`), and with some of them it could take any identity again.
+fn clear_ambient_capabilities() -> rustix::io::Result<()> {
+    match clear_ambient_capability_set() {
+        Ok(()) => Ok(()),
+        // A filter refuses `prctl`. What is ambient is permitted, too, and root has nothing permitted any more.
+        Err(errno) => match capabilities(None) {
+            Ok(sets) if sets.permitted.is_empty() => Ok(()),
+            Ok(_) | Err(_) => Err(errno),
+        },
+    }
 }
 
 fn arm_death_signal(signal: c_int, parent: Pid) -> Result<(), c_int> {

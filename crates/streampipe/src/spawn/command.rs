@@ -348,8 +348,9 @@ impl Command {
     /// The child gives up this process's supplementary groups, unless [`groups`](Self::groups) sets others. Where
     /// the kernel does not permit that (`setgroups`, `EPERM`), the child keeps them, as in std.
     ///
-    /// **Ambient capabilities stay**, as in std, unless this process is root: with `CAP_SETUID` among them, the program can
-    /// take any identity. Clear the ambient set before the start (`PR_CAP_AMBIENT_CLEAR_ALL`, `capabilities(7)`).
+    /// With a user other than root, the child also gives up its ambient capabilities (`capabilities(7)`), with which it
+    /// could take any identity again. Std lets it keep them. If a filter refuses that (`prctl`), and the child has any
+    /// capability left, the start fails.
     #[doc(alias = "setuid")]
     pub fn uid(&mut self, user: u32) -> &mut Self {
         self.identity.uid = Some(user);

@@ -111,6 +111,43 @@ fn a_user_with_capabilities_gives_up_its_groups() {
     });
 }
 
+/// With `CAP_SETUID` the program could take its parent's identity again, or any other.
+#[test]
+fn a_user_with_ambient_capabilities_leaves_them_to_no_other_user() {
+    if !may_be_dumpable_again() {
+        return;
+    }
+    let prefix = [
+        "setpriv",
+        "--reuid=1000",
+        "--regid=1000",
+        "--clear-groups",
+        "--inh-caps=-all,+setuid,+setgid",
+        "--ambient-caps=-all,+setuid,+setgid",
+    ];
+    let path = path_of!(a_user_with_ambient_capabilities_leaves_them_to_no_other_user);
+    with_rights(path, &prefix, || {
+        let capabilities = |set: fn(&mut Command) -> &mut Command| {
+            let mut command = Command::new("grep");
+            let said = set(command.args(["-E", "Cap(Eff|Prm|Amb)", "/proc/self/status"])).output();
+            String::from_utf8(said.expect("it starts").stdout).expect("text")
+        };
+        let none = capabilities(|it| it.uid(USER).gid(USER));
+        assert_eq!(
+            none.lines().filter(|line| line.ends_with("0000000000000000")).count(),
+            3,
+            "{none}"
+        );
+        // The control: without another user they stay.
+        let kept = capabilities(|it| it);
+        assert_eq!(
+            kept.lines().filter(|line| line.ends_with("00000000000000c0")).count(),
+            3,
+            "{kept}"
+        );
+    });
+}
+
 /// A program that is set-user-ID root: its real user is not root.
 #[test]
 fn a_set_user_id_program_gives_up_its_groups() {
