@@ -201,7 +201,7 @@ impl Outbound<'_> {
             checked = policy.check_outgoing(fds);
             Ok(0)
         });
-        borrowed.map_err(SendReason::Io)?;
+        borrowed.map_err(SendReason::from_end)?;
         checked.map_err(SendReason::RefusedFd)
     }
 }

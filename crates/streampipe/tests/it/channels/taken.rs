@@ -1,11 +1,10 @@
-use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel as signal};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde::{Deserialize, Serialize, Serializer};
-use streampipe::{Channel, Fd, FdError, RawChannel, RecvError};
+use streampipe::{Channel, Fd, FdError, RawChannel, RecvError, SendReason};
 
 use crate::support::{FreeDescriptors, file_with, identity, tests_alone};
 
@@ -36,7 +35,7 @@ impl Serialize for Shared {
 struct Received(Option<Fd>, streampipe::Bytes);
 
 /// A send of a descriptor that waits for room, and the descriptor.
-fn being_sent() -> (Fd, Channel<(), Received>, thread::JoinHandle<io::Result<()>>) {
+fn being_sent() -> (Fd, Channel<(), Received>, thread::JoinHandle<Result<(), SendReason>>) {
     let (ours, theirs) = RawChannel::pair().expect("a pair");
     let (ours, theirs) = (Channel::<Shared, ()>::from(ours), Channel::from(theirs));
     let (is_beside, seen): (_, Receiver<()>) = signal();
@@ -44,7 +43,7 @@ fn being_sent() -> (Fd, Channel<(), Received>, thread::JoinHandle<io::Result<()>
     let job = Arc::new(Job { fd: Mutex::new(Some(fd)), is_beside });
     let sent = Shared(Arc::clone(&job));
     let sending = thread::spawn(move || {
-        let sent = ours.send(&sent).map_err(io::Error::from);
+        let sent = ours.send(&sent).map_err(|error| error.into_parts().1);
         drop(ours);
         sent
     });
@@ -77,8 +76,7 @@ tests_alone! {
         // closes is a matter of time.
         assert!(matches!(theirs.recv(), Err(RecvError::Closed | RecvError::Torn(_))));
         let reason = sending.join().expect("no panic").expect_err("not without the descriptor");
-        let inside = reason.get_ref().and_then(|inside| inside.downcast_ref());
-        assert_eq!(inside, Some(&FdError::TakenOut { index: 0 }));
+        assert!(matches!(reason, SendReason::Fd(FdError::TakenOut { index: 0 })), "{reason:?}");
     }
 
     /// The same with a peer that reads nothing, as long as it lives.
