@@ -14,7 +14,7 @@ use crate::asynchronous::block_on;
 use crate::engines::{over_each_carrier, pair_with_room, tests_of_engines};
 
 /// How often each way is tried for each message and carrier.
-const ROUNDS: usize = 400;
+const ROUNDS: usize = 200;
 
 /// How many messages are sent at most, each with its number in front.
 const MESSAGES: u8 = 5;
