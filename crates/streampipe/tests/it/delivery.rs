@@ -172,7 +172,11 @@ fn rest(stream: &Stream) -> (u32, bool) {
 fn play(way: usize, ending: Ending) {
     let (name, call, sends_fds) = WAYS[way];
     let mut late = 0;
-    for round in 0..ROUNDS {
+    for round in 0.. {
+        // The control: in some round the peer has all that was sent. When it closes is the scheduler's choice.
+        if round >= ROUNDS && late > 0 {
+            break;
+        }
         let mut random = Rng::with_seed(round);
         let (ours, theirs) = pair_with_room(ROOM).expect("a pair");
         let most = if random.bool() { 4 } else { random.u64(1..3 * ROOM as u64) };
@@ -202,7 +206,6 @@ fn play(way: usize, ending: Ending) {
         let is_known = engine() == Engine::Ring || told > expected;
         assert!(told == expected || !is_known || name == WRITE_ALL, "{what}: {told} resets");
     }
-    assert!(late > 0, "{name}: the peer never had all that was sent");
 }
 
 tests_of_engines! {
